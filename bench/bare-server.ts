@@ -1,11 +1,11 @@
 /**
  * `bare-server <folder> <flush ms>` starts a server that consists only of ws, to compare the relay with. It appends
- * each frame to a file, and after an fdatasync acknowledges the frame and sends it to the sockets that follow (those
- * that asked for the path `/follow`). `flush ms`: how much longer each fdatasync takes, as on a slow disk.
+ * each frame to a file. After an fdatasync it acknowledges the frame, and sends it to all sockets that asked for the
+ * path `/follow`. `flush ms`: how much longer each fdatasync takes, as on a slow disk.
  *
- * With a third argument, `decode`, the server also does what no relay of this protocol can leave out: it decodes each
+ * With a third argument, `decode`, the server also does what every relay of this protocol must do: it decodes each
  * frame, which makes its changes and hashes them, and appends each entry with its principal and with a hash of its
- * bytes. It admits everything, indexes nothing and serves nothing that it has appended.
+ * bytes. It refuses no change, has no index, and never reads what it has appended.
  */
 import { hash } from "node:crypto"
 import { open } from "node:fs/promises"
@@ -16,7 +16,7 @@ import { type WebSocket, WebSocketServer } from "ws"
 import { decodeClient, encodeEntry } from "../src/wire/protocol.ts"
 
 const [folder = ".", flushMs = "0", decode] = process.argv.slice(2)
-/** An ack of the relay has about as many bytes. */
+/** About as many bytes as an ack of the relay has. */
 const ACK = Buffer.alloc(48)
 
 const server = new WebSocketServer({ port: 0, host: "127.0.0.1", perMessageDeflate: false })
@@ -49,7 +49,7 @@ async function append(from: WebSocket, frame: Buffer): Promise<void> {
   flushing = false
 }
 
-/** Returns the entries of a push as they are appended, each with a hash before it. */
+/** Returns the bytes to append for a push: for each entry a hash, and then the entry. */
 function recordsOf(frame: Buffer): Uint8Array[] {
   const push = decodeClient(frame)
   if (push?.t !== "push") return []

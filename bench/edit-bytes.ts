@@ -1,6 +1,6 @@
 /**
- * Breaks down the bytes that one edit costs: on the wire, in the relay's log and its index, and on the device. Edits
- * are a letter that is typed and a title that is set, either each stored before the next or all made offline.
+ * Breaks down the bytes that one edit costs: on the wire, in the relay's log and its index, and on the device. An edit
+ * types a letter or sets a title. Either the relay stores each edit before the next one, or all are made offline.
  */
 import { mkdtempSync, readdirSync, rmSync, statSync } from "node:fs"
 import { tmpdir } from "node:os"
@@ -31,7 +31,7 @@ interface Written {
   values: number
 }
 
-/** Returns a store that also adds up what is written to it, by the second part of the key. */
+/** Adds up the bytes that are written to a store, by the kind of record, which is the second part of the key. */
 function counting(store: Store, written: Map<string, Written>): Store {
   const commit = store.commit.bind(store)
   return Object.assign(store, {
@@ -109,10 +109,11 @@ async function measure(what: keyof typeof edits, live: boolean): Promise<Costs> 
   return costs
 }
 
-/** Bytes of what the edits have added to a relay's log. */
+/** Bytes that the edits have added to a relay's log. */
 interface LogBytes {
+  /** The chunks as Automerge encodes them. */
   readonly chunks: number
-  /** Of the chunks in the short form. */
+  /** The same chunks in the short form. */
   readonly blocks: number
   readonly entries: number
   readonly records: number
@@ -120,8 +121,8 @@ interface LogBytes {
 }
 
 /**
- * Appends the edits of a relay's log to a new log whose segment is then sealed: a real relay seals after 20,000
- * entries, and only a sealed segment has its index on the disk.
+ * Appends the edits of a relay's log to a new log, whose segment is then sealed, because only a sealed segment has an
+ * index on the disk. A real relay seals a segment of 20,000 entries.
  */
 async function sealed(from: string, to: string): Promise<LogBytes> {
   const common = { disk: nodeDisk, clock: nodeClock, report() {} }
@@ -131,7 +132,7 @@ async function sealed(from: string, to: string): Promise<LogBytes> {
   for (let position = 0; position < log.appended; position = entries.at(-1)!.position) {
     entries.push(...(await log.since(position, 2 ** 20)).entries)
   }
-  // The first entry of each note is the one that creates it.
+  // The first entries create the notes, one entry for each note.
   const edited = entries.slice(NOTES)
   const sum = (list: readonly number[]) => list.reduce((total, bytes) => total + bytes, 0)
 

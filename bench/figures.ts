@@ -1,4 +1,4 @@
-/** Prints figures: the median of the rounds, the range of their values, and the goal. */
+/** Prints figures: the median of the values of all rounds, their range, and the goal. */
 export const median = (values: readonly number[]): number => {
   const sorted = values.toSorted((a, b) => a - b)
   return sorted[sorted.length >> 1] ?? Number.NaN

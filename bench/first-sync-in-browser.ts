@@ -1,7 +1,7 @@
 /**
- * Measures the notes page's first sync in Chromium: a fresh profile, and a relay that has 1,000 and then 10,000 notes.
- * A long task is a turn of the page's thread that took more than 50 ms (W3C, Long Tasks API); while it runs, the page
- * answers no key.
+ * Measures the first sync of the notes page in Chromium, with a fresh profile and a relay that has 1,000 and then
+ * 10,000 notes. A long task is a turn of the page's thread that takes more than 50 ms (W3C, Long Tasks API). While it
+ * runs, the page answers no key.
  */
 import { existsSync, mkdtempSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
@@ -22,16 +22,19 @@ if (!existsSync(executablePath)) {
 }
 
 interface Sync {
-  /** From the navigation to the first row, and to the last one, ms. */
+  /** From the navigation to the first row, ms. */
   readonly first: number
+  /** From the navigation to the last row, ms. */
   readonly all: number
   /** How many different numbers of notes the page showed. */
   readonly steps: number
+  /** Durations of the long tasks, ms. */
   readonly longTasks: readonly number[]
+  /** How often the page compiled WebAssembly. */
   readonly wasm: number
 }
 
-/** Runs in the page before its own scripts. */
+/** Measures in the page. Runs there before the scripts of the page. */
 function watch(): void {
   const seen = { longTasks: [] as number[], wasm: 0, counts: new Map<number, number>() }
   Object.assign(window, { seen })

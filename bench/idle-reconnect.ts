@@ -1,4 +1,4 @@
-/** Measures what goes over the wire when a device reconnects and nothing has changed, at 1,000 and at 10,000 notes. */
+/** Measures the traffic of a device that reconnects when nothing has changed, with 1,000 and with 10,000 notes. */
 import { mkdtempSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import path from "node:path"
@@ -38,7 +38,7 @@ for (const size of SIZES) {
     const ws = await device()
     await ws.whenSynced()
     figures.ms.push(performance.now() - begun)
-    await sleep(1000) // whatever else might be sent is sent within this time
+    await sleep(1000) // any further message would come within this time
     if (ws.notes.all().length !== size) throw new Error(`the device has ${ws.notes.all().length} of ${size} notes`)
     figures.sent.push(proxy.up.messages)
     figures.up.push(proxy.up.bytes)

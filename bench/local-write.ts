@@ -1,4 +1,4 @@
-/** Measures writes on the device: one at a time, each durable, and a thousand at once. */
+/** Measures writes on the device: one at a time, each of them durable, and a thousand at once. */
 import { mkdtempSync, rmSync } from "node:fs"
 import { open } from "node:fs/promises"
 import { tmpdir } from "node:os"

@@ -5,7 +5,7 @@ import { fill, openNotes } from "./notes.ts"
 const open = () => openNotes(indexedDBStore("bench"))
 
 Object.assign(globalThis, {
-  /** Creates the notes and returns their rows as JSON, for the file that `json` reads. */
+  /** Creates `count` notes. Returns their rows as JSON, for the file that `json` reads. */
   async seed(count: number) {
     const ws = await open()
     await fill(ws, count)

@@ -1,7 +1,7 @@
 /**
  * Measures how long a fresh process takes to read a list of 10,000 titles, compared with parsing the same rows from one
- * file. It does so on a device whose notes are all stored at the relay, and on a device that was never connected, whose
- * notes are all in its outbox.
+ * file. On one device, the relay has stored all notes. The other device was never connected, so all its notes are in
+ * the outbox.
  */
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"

@@ -14,7 +14,7 @@ import { countingProxy } from "./proxy.ts"
 const ROUNDS = 3
 const DOCUMENTS = 1_000
 
-/** Keeps the client's disk in memory from one start to the next, so that reading costs nothing. */
+/** Makes a storage in a map. It outlasts the repository like a disk, and reading it costs nothing. */
 function storageIn(map: Map<string, Uint8Array>): StorageAdapterInterface {
   const name = (key: StorageKey) => key.join(" ")
   const under = (prefix: StorageKey) => [...map.keys()].filter((key) => `${key} `.startsWith(`${name(prefix)} `))
@@ -31,7 +31,7 @@ function storageIn(map: Map<string, Uint8Array>): StorageAdapterInterface {
 
 const sockets = new WebSocketServer({ port: 0, host: "127.0.0.1" })
 await once(sockets, "listening")
-// The adapter's type asks for the module ws where it means the class WebSocketServer.
+// The adapter needs a WebSocketServer, but its type names the module ws instead.
 type Sockets = ConstructorParameters<typeof WebSocketServerAdapter>[0]
 const server = new Repo({
   network: [new WebSocketServerAdapter(sockets as unknown as Sockets)],

@@ -60,8 +60,8 @@ export async function countingProxy(port: number): Promise<Proxy> {
 }
 
 /**
- * Returns a function to call with each piece of the bytes of one direction: one HTTP head, then frames. Control frames
- * (close, ping) do not count.
+ * Returns a function that takes the bytes of one direction, piece by piece: the HTTP head, and then frames. It does not
+ * count control frames (close, ping).
  */
 function frameCounter(traffic: Traffic): (bytes: Buffer) => void {
   let rest = Buffer.alloc(0)

@@ -1,7 +1,7 @@
 /**
  * Measures fan-out: one writer makes 500 or 50 changes a second, and 10, 50 or 200 connections receive each change once
- * it is on the server's disk. At 50 a second each change is flushed and sent alone, so most of the cost is that of
- * waking up, and only the absolute figure says something.
+ * it is on the server's disk. At 50 a second each change is flushed and sent alone, so both servers spend most of the
+ * time on waking up. Only the absolute figure says something then.
  */
 import { mkdtempSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"

@@ -13,8 +13,8 @@ const folder = mkdtempSync(path.join(tmpdir(), "headwater-bench-"))
 const clients = startClients()
 
 /**
- * Starts a relay on the folder `data` and waits for it to answer one client's `command`. Returns the relay's RSS in
- * bytes.
+ * Starts a relay on the folder `data`, and runs `command`, in which a client uses the relay. Returns the RSS of the
+ * relay in bytes.
  */
 async function memory(data: string, command: (url: string) => Promise<unknown>): Promise<number> {
   const relay = await startRelay(path.join(folder, data))

@@ -1,6 +1,7 @@
 /**
- * Measures latency on a slow disk, where each flush takes 5 ms: from sending a change to its ack with 20 writers, each
- * of which sends its next change when its last one is acknowledged, and to its arrival at 10 subscribers.
+ * Measures latencies on a slow disk, where each flush takes 5 ms longer. The first is from sending a change to its ack,
+ * with 20 writers that send their next change after each ack. The second is from sending a change to its arrival at 10
+ * subscribers.
  */
 import { mkdtempSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"

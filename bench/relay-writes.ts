@@ -1,7 +1,7 @@
 /**
- * Measures 200 writers. Each sends its next change when its last one is acknowledged, which is after the relay's
- * fdatasync. The relay is compared with two bare servers: one appends the frames as they are, the other one also decodes
- * and hashes them, as every relay of this protocol must.
+ * Measures 200 writers. Each sends its next change after the ack of its last one, which comes after an fdatasync. The
+ * relay is compared with two bare servers: one appends the frames as they are, and the other one also decodes and
+ * hashes them, as every relay of this protocol must.
  */
 import { mkdirSync, mkdtempSync, rmSync } from "node:fs"
 import { open } from "node:fs/promises"
@@ -29,8 +29,9 @@ const record = new Uint8Array(250 * WRITERS)
 
 const total = WRITERS * CHANGES
 type Side = keyof typeof servers
-/** Acknowledged changes a second, and µs of the server's CPU for each. */
+/** Acknowledged changes a second. `raw`: appended records a second, without a server. */
 const rates = { relay: [] as number[], bare: [] as number[], decoding: [] as number[], raw: [] as number[] }
+/** µs of the server's CPU for each acknowledged change. */
 const cpus = { relay: [] as number[], bare: [] as number[], decoding: [] as number[] }
 for (let round = -WARM; round < ROUNDS; round++) {
   const write = async (side: Side) => {

@@ -5,7 +5,7 @@ import { type Child, type RelayProcess, start } from "../test/support/processes.
 
 export { type Child, endAll } from "../test/support/processes.ts"
 
-// A signal makes this process exit, and with it the servers end.
+// After a signal this process exits, and the servers end when it does.
 for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => process.exit(1))
 
 // The build bundles this file into bench/dist, beside the servers.

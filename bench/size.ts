@@ -1,4 +1,4 @@
-/** Prints the lines per file, and the bytes on disk that an install of each package takes. */
+/** Prints the numbers of source files and lines, and the bytes on disk that an install of each package takes. */
 import { execFileSync } from "node:child_process"
 import { existsSync, readdirSync, readFileSync, statSync } from "node:fs"
 import path from "node:path"
@@ -31,7 +31,7 @@ function find(name: string, from: string): string | undefined {
   return undefined
 }
 
-/** Returns the folders of all packages that are installed with a package, without the package itself. */
+/** Returns the folders of all packages that a package needs, directly or through others. */
 function dependencies(from: string, needed: Record<string, string>, found = new Set<string>()): Set<string> {
   for (const name of Object.keys(needed)) {
     const folder = find(name, from)

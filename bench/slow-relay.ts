@@ -1,4 +1,4 @@
-/** `slow-relay <folder> <flush ms>` starts a relay on a disk on which each flush takes so much longer. */
+/** `slow-relay <folder> <flush ms>` starts a relay. Each flush of its disk takes `flush ms` longer. */
 import { setTimeout as sleep } from "node:timers/promises"
 import { openLogs } from "../relay/log/logs.ts"
 import { nodeClock } from "../relay/machine/clock.node.ts"

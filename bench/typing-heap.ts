@@ -1,7 +1,7 @@
 /**
- * Types into one note for long, connected to a relay, and prints the device's heap after each quarter of the edits. A
- * letter is typed and taken back in turn, so that the text keeps its length and only the history grows. `EDITS` in the
- * environment sets how many edits; 20,000 take a few minutes.
+ * Types into one note for long, connected to a relay, and prints the device's heap after each quarter of the edits. The
+ * edits type a letter and delete it in turn, so that the text keeps its length and only the history grows. The
+ * environment variable `EDITS` sets their number. 20,000 edits take a few minutes.
  */
 import { mkdtempSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
@@ -14,7 +14,7 @@ import { nodeStore } from "headwater/node"
 import { startRelay } from "./servers.ts"
 
 const EDITS = Number(process.env["EDITS"] ?? 20_000)
-/** The device waits for the relay after this many edits, as somebody who stops to think. */
+/** After this many edits the device waits until the relay has stored all of them. */
 const UNTIL_STORED = 50
 
 setFlagsFromString("--expose-gc")
@@ -40,7 +40,7 @@ async function type(count: number): Promise<void> {
 
 async function print(): Promise<void> {
   await ws.whenStored()
-  await sleep(1500) // idle work comes a second later
+  await sleep(1500) // idle work begins a second after the last edit
   for (let n = 0; n < 4; n++) {
     collect()
     await sleep(20)
@@ -51,7 +51,7 @@ async function print(): Promise<void> {
   console.log(`  ${String(typed).padStart(7)} edits: heap ${mb(heapUsed)}; beside it ${beside}`)
 }
 
-await type(1000) // until the code is compiled
+await type(1000) // warms up the code
 await print()
 for (let quarter = 0; quarter < 4; quarter++) {
   await type(EDITS / 4)

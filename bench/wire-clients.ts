@@ -39,7 +39,7 @@ const isAck = (frame: Uint8Array, id: number) => {
 
 interface Write {
   readonly url: string
-  /** Whether the answers are the relay's acks, which are then checked. */
+  /** Whether to check that each answer is an ack of the protocol. A bare server answers with other bytes. */
   readonly acks: boolean
   readonly name: string
   readonly writers: number
@@ -167,7 +167,7 @@ async function closeFanout(): Promise<object> {
 
 // ── one client, a large log ───────────────────────────────────────────────────────────────────────────────────────────
 
-/** Pushes the entries `from` to `to`, 20 for each note. */
+/** Pushes the entries `from` to `to` of a log in which each note has 20 entries. */
 async function fill({ url, w, from, to }: { url: string; w: string; from: number; to: number }): Promise<object> {
   const wire = await Wire.dial(url)
   const inFlight: string[] = []

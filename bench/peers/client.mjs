@@ -7,7 +7,7 @@ import { monitorEventLoopDelay } from "node:perf_hooks"
 import { createInterface } from "node:readline"
 import { countCompilations } from "./webassembly.mjs"
 
-// Libraries log to the console; the benchmark reads stdout.
+// What libraries log to the console must not go to stdout, which the benchmark reads.
 console.log = console.error
 const [name, task, options] = process.argv.slice(2)
 const compiled = countCompilations()
@@ -15,7 +15,7 @@ const stalls = monitorEventLoopDelay({ resolution: 5 })
 const lines = createInterface({ input: process.stdin })[Symbol.asyncIterator]()
 const say = (value) => process.stdout.write(`${JSON.stringify(value)}\n`)
 
-/** What a task may use besides a device. All figures count from here on, and so they include loading the library. */
+/** The figures of a task. They count from here on, so that they include loading the library, or from `restart`. */
 const meter = {
   begun: performance.now(),
   cpu: process.cpuUsage(),
@@ -30,15 +30,16 @@ const meter = {
     const { user, system } = process.cpuUsage(meter.cpu)
     return (user + system) / 1000
   },
-  /** The longest time in ms during which the event loop did nothing else; the resolution of 5 ms is taken off. */
+  /** The longest time for which the event loop was blocked, ms. The resolution of 5 ms is subtracted. */
   stallMs: () => Math.max(0, stalls.max / 1e6 - 5),
-  /** Prints the result of a step, and resolves with what is to be done next. */
+  /** Prints the result of a step. Resolves with the next message from stdin, which lets the task go on. */
   async step(result) {
     say(result)
     return JSON.parse((await lines.next()).value)
   },
 }
-// The histogram wakes the process every 5 ms, so it is on only where its figure is used: others wait until it is quiet.
+// The histogram wakes the process every 5 ms, and in other tasks the benchmark waits until the process is quiet. So it
+// is on only in the task whose stalls are measured.
 if (task === "pull") stalls.enable()
 const { open } = await import(`./sides/${name}.mjs`)
 const { [task]: run } = await import("./tasks.mjs")

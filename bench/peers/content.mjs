@@ -1,6 +1,6 @@
-/** Makes the notes that all sides get: the same in every run, and about as compressible as prose. */
+/** Makes the notes for all sides: the same notes in every run, about as compressible as prose. */
 
-/** A generator of numbers in [0, 1) that gives the same numbers for the same seed (mulberry32). */
+/** Returns a generator of numbers in [0, 1), the same numbers for the same seed (mulberry32). */
 export function random(seed) {
   let state = seed >>> 0
   return () => {
@@ -13,8 +13,8 @@ export function random(seed) {
 
 const syllables = "ba co de fi gu ha je ki lo mu na or pe qui ro sa ti un ve wo xe ya zo en ar is al".split(" ")
 /**
- * 2,000 words of one to four syllables, all lower case: works mark what they write with capital letters. A text of 13
- * words would compress to almost nothing, which no user's notes do.
+ * 2,000 words of one to four syllables. They have no capital letters, because works mark what they write with capital
+ * letters. With few different words, these notes would compress far better than the notes of users.
  */
 const words = (() => {
   const next = random(7)

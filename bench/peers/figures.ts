@@ -18,7 +18,7 @@ export class Figures {
     return this.#of(size, side).flatMap((measures) => measures[measure] ?? [])
   }
 
-  /** Returns by how much the values of one side exceed those of another one, round by round. */
+  /** Returns the values of one side divided by those of another side, round by round. */
   ratios(size: number, side: Side, other: Side, measure: string): readonly number[] {
     const others = this.values(size, other, measure)
     const values = this.values(size, side, measure)
@@ -59,7 +59,7 @@ export function short(value: number): string {
   return value.toFixed(size >= 10 ? 1 : 2)
 }
 
-/** Formats the median of the values and, of several values that differ, their range. */
+/** Formats the median of the values, and their range if they differ. */
 export function withSpread(values: readonly number[]): string {
   if (values.length === 0) return "–"
   const [least, most] = [short(Math.min(...values)), short(Math.max(...values))]

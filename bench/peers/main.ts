@@ -23,9 +23,9 @@ const { values, positionals } = parseArgs({
     rounds: { type: "string", default: "3" },
     /** Only these sides, separated by commas. */
     sides: { type: "string" },
-    /** Rounds of the sides that no goal compares with; as many as the others by default. */
+    /** Rounds of the sides with which no goal compares Headwater; `rounds` by default. */
     others: { type: "string" },
-    /** No sizes above this one: a quick look while something is built. */
+    /** The largest size to play, for a quick look during work on the code. */
     largest: { type: "string" },
     /** A folder for the table and the plots. */
     out: { type: "string" },
@@ -48,7 +48,7 @@ process.on("exit", () => rmSync(folder, { recursive: true, force: true }))
 const seeds = new Seeds(path.join(folder, "seeds"))
 let failed = 0
 
-/** Plays one round of one side. A side that fails has no figures, says why, and is not played again at this size. */
+/** Plays one round of one side. Returns false if it failed: then it has no figures, and its error is printed. */
 async function round(work: Work, side: Side, size: number, figures: Figures): Promise<boolean> {
   const own = mkdtempSync(path.join(folder, "round-"))
   const run = {
@@ -74,7 +74,7 @@ async function round(work: Work, side: Side, size: number, figures: Figures): Pr
   }
 }
 
-/** The sides that a goal is about; ours is played in turn with them. */
+/** Headwater, and the sides with which goals compare it. These sides play all rounds. */
 const compared: ReadonlySet<Side> = new Set(["headwater", "hocuspocus", "bare"])
 
 async function play(work: Work): Promise<void> {
@@ -83,7 +83,7 @@ async function play(work: Work): Promise<void> {
   console.log(`\n${work.name}, by ${work.counts}`)
   const inTable = (size: number) => work.rows.some((row) => row.size === size)
   const sizes = work.sizes.filter((one) => one <= largest)
-  // The sizes of the table come first, because a run may be ended. A size that only the plot shows is played once.
+  // The sizes of the table come first, because a run may be interrupted. Sizes for the plot alone are played once.
   for (const size of sizes.toSorted((a, b) => Number(inTable(b)) - Number(inTable(a)))) {
     const most = inTable(size) ? rounds : 1
     const sides = Object.entries(work.sides)
@@ -111,13 +111,13 @@ for (const work of played) await play(work)
 console.log(`\n${report()}`)
 process.exit(failed > 0 ? 1 : 0)
 
-/** Everything that was measured so far, as Markdown. */
+/** Returns all that was measured so far, as Markdown. */
 function report(): string {
   const about = `${machine}; load ${before} before and ${load()} after; median of ${rounds} rounds (least–most)`
   return `${resultsTable(results)}\n\n${about}.\n\n${promisesTable()}\n`
 }
 
-/** Writes the table and the plots after each size, because a run takes long and may be ended. */
+/** Writes the table and the plots. Called after each size, because a run takes long and may be interrupted. */
 function write(): void {
   if (values.out === undefined) return
   mkdirSync(values.out, { recursive: true })

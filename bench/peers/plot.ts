@@ -1,4 +1,4 @@
-/** Draws what a unit of a work costs over the size of the work: both axes logarithmic, a line for each side. */
+/** Draws the cost of a unit of a work over the size of the work. Both axes are logarithmic. Each side has a line. */
 import { median } from "../figures.ts"
 import { type Figures, short } from "./figures.ts"
 import { type Side, titles } from "./sides.ts"

@@ -15,7 +15,7 @@ const SECONDS = 1200
 export interface Server {
   readonly url: string
   readonly port: number
-  /** Resolves when the server, and the client that fills it, have had nothing to do for two seconds. */
+  /** Resolves when the server, and `client` if it is given, have had nothing to do for two seconds. */
   quiet(client?: Client): Promise<void>
   /** Lets the server store what it has, and ends it. */
   stop(): Promise<void>
@@ -40,8 +40,8 @@ export async function startServer(side: Side, data: string): Promise<Server> {
 }
 
 /**
- * Resolves when these processes have waited for two seconds: no thread was about to run, and they used next to no
- * processor time. Processor time alone would not show it, because on a busy machine a process may get none.
+ * Resolves when these processes have been idle for two seconds: no thread wanted to run, and they used next to no
+ * processor time. Their processor time alone would not show it, because on a busy machine a process may get none.
  */
 async function quiet(pids: readonly number[]): Promise<void> {
   const [LOOKS, EVERY_MS, IDLE_US] = [40, 50, 20_000]
@@ -84,7 +84,7 @@ export function startClient(side: Side, task: string, options: object): Client {
   }
 }
 
-/** Does a task of one step. */
+/** Runs a client whose task has one step. Returns the result. */
 export async function runClient<T>(side: Side, task: string, options: object): Promise<T> {
   const client = startClient(side, task, options)
   const result = await client.next<T>()
@@ -92,7 +92,7 @@ export async function runClient<T>(side: Side, task: string, options: object): P
   return result
 }
 
-/** Lets a task of two steps finish. */
+/** Lets a task do its last step. Returns the result of this step. */
 export async function finish<T>(client: Client): Promise<T> {
   client.go()
   const result = await client.next<T>()
@@ -105,7 +105,7 @@ type CountingProxy = Awaited<ReturnType<typeof countingProxy>> & {
   silence(): Promise<void>
 }
 
-/** Starts a proxy in front of a server that counts what passes. */
+/** Starts a proxy in front of a server. It counts messages and bytes in both directions. */
 export async function counted(server: Server): Promise<CountingProxy> {
   const proxy = await countingProxy(server.port)
   return Object.assign(proxy, {
@@ -121,14 +121,14 @@ export async function counted(server: Server): Promise<CountingProxy> {
 /** Returns the bytes of all files in a folder. */
 export function bytesIn(folder: string): number {
   return readdirSync(folder, { recursive: true, encoding: "utf8" })
-    .map((name) => statSync(path.join(folder, name), { throwIfNoEntry: false })) // a database may have just removed it
+    .map((name) => statSync(path.join(folder, name), { throwIfNoEntry: false })) // the file may be gone by now
     .reduce((sum, file) => sum + (file?.isFile() ? file.size : 0), 0)
 }
 
 /**
- * Resolves when a folder has kept its size for 10 s, or after 60 s. What a device has on its disk is measured then: while
- * it is idle, it may compress its files and free the space of overwritten records. Ours looks every 5 s whether there is
- * space to free, and waits until nothing was written for 3 s.
+ * Resolves when a folder has kept its size for 10 s, or after 60 s. Call it before the disk of a device is measured,
+ * because an idle device may still compress its files and free the space of overwritten records. Headwater looks every
+ * 5 s whether there is space to free, and frees it when nothing was written for 3 s.
  */
 export async function settled(folder: string): Promise<void> {
   const [SAME_FOR, AT_MOST] = [10, 60]

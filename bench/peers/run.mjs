@@ -1,6 +1,6 @@
 /**
- * `npm run bench:peers`: installs the peers if they are not there, builds Headwater, and plays the works. The peers are
- * no part of the root's `npm ci`, because nobody who builds or tests Headwater needs them.
+ * `npm run bench:peers`: installs the peers if they are missing, builds Headwater, and plays the works. `npm ci` in the
+ * root does not install the peers, because building and testing Headwater does not need them.
  */
 import { spawnSync } from "node:child_process"
 import { existsSync } from "node:fs"

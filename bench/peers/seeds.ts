@@ -1,18 +1,18 @@
-/** Servers that have notes already: made once for all works of a run. */
+/** Makes servers that already have notes, once for all works of a run. */
 import { mkdirSync } from "node:fs"
 import path from "node:path"
 import { bytesIn, finish, type Server, settled, startClient, startServer } from "./processes.ts"
 import type { Side } from "./sides.ts"
 
 export interface Filled {
-  /** ms until all notes were saved on the device, without loading the library. */
+  /** ms until all notes were saved on the device, without the time to load the library. */
   readonly ms: number
   readonly cpuMs: number
   /** Times that WebAssembly was compiled until then. */
   readonly compiled: number
-  /** What a side needs to find its notes again. */
+  /** The URL with which a side finds its notes again. Empty for a side that needs none. */
   readonly root: string
-  /** Characters in all texts, by which a device sees that it has everything. */
+  /** Characters in all texts. A device with as many has pulled everything. */
   readonly characters: number
   /** Bytes of the notes as JSON. */
   readonly json: number
@@ -25,12 +25,16 @@ export interface Seed {
   readonly count: number
   readonly characters: number
   readonly json: number
-  /** Bytes on the disk of the device that made the notes, once it was idle, and of the server. */
+  /** Bytes on the disk of the idle device that made or edited the notes. */
   readonly deviceBytes: number
+  /** Bytes on the disk of the server. */
   readonly serverBytes: number
 }
 
-/** Creates notes on a connected device, and waits until its disk is as an idle device leaves it. Both processes have ended when it resolves, so both disks are complete. */
+/**
+ * Creates notes on a connected device, and waits until its disk keeps its size. Ends the device and the server before
+ * it resolves, so that their disks are complete.
+ */
 export async function fill(
   side: Side,
   folder: string,
@@ -42,7 +46,7 @@ export async function fill(
   const running = side === "bare" ? undefined : await startServer(side, server)
   const client = startClient(side, "fill", { folder: device, url: running?.url, count, length })
   const filled = await client.next<Filled>()
-  // Only the server knows when it has everything of a client whose protocol has no acknowledgement.
+  // In a protocol without acknowledgements, the client does not know when the server has everything.
   await running?.quiet(client)
   await settled(device)
   await finish(client)
@@ -79,7 +83,7 @@ export class Seeds {
     this.#folder = folder
   }
 
-  /** Returns what `make` makes in a folder of its own; `make` is called once for each name and side. */
+  /** Returns the result of `make`, which is called once for each name and side, with a folder of its own. */
   get<T>(name: string, side: Side, make: (folder: string) => Promise<T>): Promise<T> {
     const key = `${name}-${side}`
     const made = (this.#made.get(key) as Promise<T> | undefined) ?? make(path.join(this.#folder, key))
@@ -91,7 +95,7 @@ export class Seeds {
     return this.get(`notes-${count}`, side, async (folder) => (await fill(side, folder, count)).seed)
   }
 
-  /** Returns a running server of a seed, the same until `stop`. */
+  /** Returns the server of a seed. Starts it at the first call; it runs until `stop`. */
   async serve(seed: Seed): Promise<Server> {
     const server = this.#serving.get(seed) ?? (await startServer(seed.side, seed.server))
     this.#serving.set(seed, server)

@@ -12,16 +12,16 @@ export const titles: Readonly<Record<Side, string>> = {
   bare: "Automerge alone",
 }
 
-/** What each side promises: its columns are those of the table of promises. */
+/** The promises of a side. Each field is a column of the table of promises. */
 export interface Promises {
-  /** A write that counts as saved has been flushed to the device's disk (fsync or fdatasync). */
+  /** Whether a write that counts as saved has been flushed to the device's disk (fsync or fdatasync). */
   readonly savedIsFlushed: string
-  /** What the client is told after the server has stored a change. */
+  /** When the server acknowledges a change to the client. */
   readonly ack: string
-  /** Whether others see a change before it is on the server's disk. */
+  /** Whether others see a change only when it is on the server's disk. */
   readonly shownIsStored: string
   readonly history: string
-  /** What two people get who write in one text at once. */
+  /** The result when two people write in one text at the same time. */
   readonly text: string
   /** The unit that can be opened, synced and shared by itself. */
   readonly unit: string

@@ -7,7 +7,7 @@ const line = (cells: readonly string[]) => `| ${cells.join(" | ")} |`
 const table = (head: readonly string[], rows: readonly (readonly string[])[]) =>
   [line(head), line(head.map(() => "---")), ...rows.map(line)].join("\n")
 
-/** One line for each row of each work: all sides, the goal, and what came out. */
+/** Returns a table with a line for each row of each work: the figures of all sides, the goal, and whether it is met. */
 export function resultsTable(results: ReadonlyMap<Work, Figures>): string {
   const sides = Object.keys(titles) as Side[]
   const rows = [...results].flatMap(([work, figures]) =>
@@ -23,7 +23,7 @@ export function resultsTable(results: ReadonlyMap<Work, Figures>): string {
   return table(["work", ...sides.map((side) => titles[side]), "goal", "Headwater"], rows)
 }
 
-/** What each side promises: without it, the figures above compare different things. */
+/** Returns a table of what each side promises. The figures need it, because the sides do not promise the same. */
 export function promisesTable(): string {
   const heads = {
     savedIsFlushed: "a saved write is on the device's disk (fsync)",

@@ -1,14 +1,14 @@
-/** What a device does in the works. Each function is one task of `client.mjs`; a side's `open` makes the device. */
+/** The tasks that a device does in the works, one function each. `client.mjs` runs them. `open` opens the device. */
 import { setTimeout as sleep, setImmediate as turn } from "node:timers/promises"
 import { notes, random, word } from "./content.mjs"
 
 const BATCH = 500
 
 const characters = (list) => list.reduce((sum, { body }) => sum + body.length, 0)
-/** A note's length at which to insert: the same place for every side, whatever the order of its notes. */
+/** Returns a function that draws a place in a text at which to insert. All sides draw the same random numbers. */
 const somewhere = (next) => (text) => Math.floor(next() * (text.length + 1))
 
-/** Waits, and looks again every `every` ms. A device that never comes to it fails, because it has lost something. */
+/** Waits until `is` returns true, and looks every `every` ms. Throws after 180 s: the device has lost something. */
 async function until(is, every = 5) {
   const begun = performance.now()
   while (!is()) {
@@ -17,10 +17,10 @@ async function until(is, every = 5) {
   }
 }
 
-/** Waits until a device has `count` notes, with as many characters in their texts as were written. */
+/** Waits until a device has `count` notes whose texts have `expected` characters. */
 async function complete(device, count, expected) {
   await device.shown()
-  // A server that loads its notes while it answers may send them after it has said that all is in sync.
+  // A server that still loads its notes may send them after it has said that the device is in sync.
   await until(() => device.count() >= count)
   await until(() => characters(device.list()) === expected)
 }
@@ -29,7 +29,7 @@ async function complete(device, count, expected) {
 export async function fill(open, { count, length, ...where }, meter) {
   const list = notes(count, length)
   const device = await open(where)
-  // An app imports when it has been open for a while, so the time to load the library does not count here.
+  // An app has been open for a while when it imports, so the time to load the library does not count here.
   meter.restart()
   for (let i = 0; i < count; i += BATCH) await device.create(list.slice(i, i + BATCH))
   await device.saved()
@@ -50,7 +50,7 @@ export async function fill(open, { count, length, ...where }, meter) {
   return {}
 }
 
-/** Edits every note `passes` times, one note after the other: four words into the text, then a title. */
+/** Edits every note `passes` times: four of five passes insert a word into each text, and the fifth sets each title. */
 export async function edit(open, { passes, count, characters: expected, ...where }, meter) {
   const device = await open(where)
   await complete(device, count, expected)
@@ -75,7 +75,7 @@ export async function edit(open, { passes, count, characters: expected, ...where
   return {}
 }
 
-/** Opens an empty device and reads all notes as soon as they are there. Stays open until it may go on. */
+/** Opens an empty device, and reads all notes as soon as they have arrived. Stays open until it is told to go on. */
 export async function pull(open, { count, characters: expected, ...where }, meter) {
   const device = await open(where)
   await complete(device, count, expected)
@@ -94,7 +94,7 @@ export async function pull(open, { count, characters: expected, ...where }, mete
   return {}
 }
 
-/** Writes while there is no connection: `edits` words, spread over the first `over` notes, each with `letter`. */
+/** Inserts `edits` words offline, in the first `over` notes in turn. Each word begins with `letter`. */
 export async function writeOffline(open, { edits, over, letter, ...where }) {
   const device = await open(where)
   const ids = device.ids().slice(0, over)
@@ -109,7 +109,7 @@ export async function writeOffline(open, { edits, over, letter, ...where }) {
   return {}
 }
 
-/** Opens offline, connects when told so, and says when the words of both devices are all in the list. */
+/** Opens offline, and connects when it is told to. Prints when the device has the words of both devices. */
 export async function converge(open, { edits, over, ...where }, meter) {
   const device = await open(where)
   const loadMs = meter.ms()
@@ -125,7 +125,7 @@ export async function converge(open, { edits, over, ...where }, meter) {
   return { cpuMs }
 }
 
-/** Opens and does nothing else, until told to close. */
+/** Opens a device, and closes it when it is told to. */
 export async function reconnect(open, where, meter) {
   const device = await open(where)
   await device.shown()
@@ -136,7 +136,7 @@ export async function reconnect(open, where, meter) {
 
 const now = () => performance.timeOrigin + performance.now()
 
-/** Several people, each with a device of their own, in one note: they type when told so, each their own letter. */
+/** Several people write in one note, each on a device of their own. When told to, each types a letter of their own. */
 export async function people(open, { folders, url, root, letters }, meter) {
   const devices = []
   for (const folder of folders) {
@@ -161,7 +161,7 @@ export async function people(open, { folders, url, root, letters }, meter) {
     })
   }
   const count = (device) => device.body(note).match(/[A-Z]/g)?.length ?? 0
-  /** A person types behind the last letter of their own. */
+  /** Person `i` types a letter, behind the last one that this person has typed. */
   const press = (i) => {
     const letter = letters[i]
     void devices[i].insert(note, (text) => text.lastIndexOf(letter) + 1 || letters.charCodeAt(i) % text.length, letter)
@@ -177,7 +177,7 @@ export async function people(open, { folders, url, root, letters }, meter) {
     for (const i of writers) all.set(letters[i], [])
     const type = async (i) => {
       for (let k = 0; k < each; k++) {
-        // People do not press their keys in the same ms.
+        // The people press their keys at different times.
         if (every > 0) await sleep(meter.begun + every * (k + (letters.charCodeAt(i) % 10) / 10) - performance.now())
         else await turn()
         all.get(letters[i]).push(press(i))
@@ -196,7 +196,7 @@ export async function people(open, { folders, url, root, letters }, meter) {
   return {}
 }
 
-/** Sets titles, one after the other and each saved before the next, over `over` notes in turn; no server. */
+/** Sets titles of `over` notes in turn. Each title is saved before the next one is set. There is no server. */
 export async function fieldEdits(open, { edits, over, ...where }, meter) {
   const device = await open(where)
   await device.create(notes(over))

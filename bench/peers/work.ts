@@ -1,4 +1,4 @@
-/** What a work is: something that every side does, at three sizes, and what is measured of it. */
+/** The parts of a work: what the sides do, at three sizes, and what is measured. */
 import type { Figures, Goal, Measures } from "./figures.ts"
 import type { Seeds } from "./seeds.ts"
 import type { Side } from "./sides.ts"
@@ -14,14 +14,14 @@ export interface Row {
 
 export interface Work {
   readonly name: string
-  /** What the size counts. */
+  /** What the size is a number of, such as notes. */
   readonly counts: string
-  /** The sizes, ascending. The table shows the last one, unless a row says otherwise. */
+  /** The sizes, ascending. The table shows those that `rows` name, and the plot shows all. */
   readonly sizes: readonly number[]
   /** The sides that can do it, with the largest size that each can do in a sensible time. */
   readonly sides: Readonly<Partial<Record<Side, number>>>
   readonly rows: readonly Row[]
-  /** What the plot shows: a measure, divided by the size. */
+  /** The measure that the plot shows, divided by the size. `whole`: not divided. */
   readonly plot: { readonly measure: string; readonly title: string; readonly unit: string; readonly whole?: true }
   /** Does the work once. Figures count only if it resolves. */
   round(side: Side, size: number, run: Run): Promise<Measures>
@@ -33,7 +33,7 @@ export interface Run {
   folder(name: string): string
 }
 
-/** A goal for a measure of ours against the same measure of another side in the same round. */
+/** A goal for a measure of Headwater, divided by the same measure of another side in the same round. */
 export const against = (
   other: Side,
   measure: string,
@@ -46,7 +46,7 @@ export const against = (
 })
 const nameOf: Partial<Record<Side, string>> = { hocuspocus: "Hocuspocus", bare: "bare" }
 
-/** A goal for a measure of ours by itself. */
+/** A goal for a measure of Headwater by itself. */
 export const within = (measure: string, size: number, atMost: number, unit: string): Goal => ({
   says: `<= ${atMost.toLocaleString("en")}${unit}`,
   of: (figures: Figures) => figures.values(size, "headwater", measure),
@@ -54,7 +54,7 @@ export const within = (measure: string, size: number, atMost: number, unit: stri
   unit,
 })
 
-/** A goal for a measure of ours against another measure of the same round. */
+/** A goal for a measure of Headwater, divided by another measure of Headwater in the same round. */
 export const share = (measure: string, of: string, size: number, atMost: number, says: string): Goal => ({
   says: `<= ${atMost}x ${says}`,
   of(figures: Figures) {

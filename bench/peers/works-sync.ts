@@ -1,4 +1,4 @@
-/** The works that begin with a device that has nothing or that was away. */
+/** The works that begin with a device that is empty or was offline. */
 import { mkdirSync } from "node:fs"
 import path from "node:path"
 import type { Goal } from "./figures.ts"
@@ -16,7 +16,7 @@ interface Pulled {
   readonly memory: number
 }
 
-/** Pulls everything of a seed to an empty device, and waits until its disk is as an idle device leaves it. */
+/** Pulls all notes of a seed to an empty device, and waits until the disk of the device keeps its size. */
 async function pull(seed: Seed, { seeds, folder }: Run) {
   const { url } = await seeds.serve(seed)
   const device = folder("device")
@@ -29,7 +29,7 @@ async function pull(seed: Seed, { seeds, folder }: Run) {
 }
 
 const [MIDDLE, LARGEST] = [1_000, 10_000]
-/** Cost per note at the largest size, as a multiple of that at the middle one. */
+/** The time per note at the largest size, divided by the time per note at the middle size. */
 const perNote: Goal = {
   says: "per note <= 1.3x of 1,000",
   of(figures) {
@@ -141,7 +141,7 @@ export const edits: Work = {
   },
 }
 
-/** Returns a folder with a device that has everything of a seed. */
+/** Pulls all notes of a seed to a device in this folder. Returns the folder. */
 async function synced(seed: Seed, { seeds }: Run, device: string): Promise<string> {
   mkdirSync(device, { recursive: true })
   const { url } = await seeds.serve(seed)
@@ -179,8 +179,8 @@ export const idle: Work = {
     const seed = await run.seeds.notes(side, size)
     const folder = await run.seeds.get(`idle-${size}`, side, (device) => synced(seed, run, device))
     const server = await run.seeds.serve(seed)
-    // A server that nobody is connected to drops its notes, and two of the peers then send them all again. Another
-    // device stays connected, so that nothing but the reconnect is counted.
+    // Without a connection, a server drops the notes from memory, and with two of the peers all notes are then sent
+    // again. Another device stays connected, so that only the reconnect is counted.
     const others = copy(folder, run.folder("other"))
     const other = startClient(side, "reconnect", { folder: others, url: server.url, root: seed.root })
     await other.next()
@@ -199,10 +199,10 @@ export const idle: Work = {
 }
 
 const NOTES = 1_000
-/** Of all edits, one device makes four fifths and the other one fifth, partly in the same notes. */
+/** Device A makes four fifths of the edits, in 200 notes. Device B makes one fifth, in 50 of these notes. */
 const shares = { A: { part: 0.8, over: 200 }, B: { part: 0.2, over: 50 } } as const
 
-/** Returns a seed with a folder `offline`, in which two devices have written while they were away. */
+/** Returns a seed beside whose server two devices have folders, A and B, with edits that they made offline. */
 async function writtenOffline(side: Side, edits: number, run: Run, folder: string): Promise<Seed> {
   const seed = await run.seeds.notes(side, NOTES)
   for (const [letter, { part, over }] of Object.entries(shares)) {

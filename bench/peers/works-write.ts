@@ -90,7 +90,7 @@ export const fieldEdits: Work = {
   },
 }
 
-/** Short enough that the text stays within a row of ours when everything is typed. */
+/** Length of the text at first. With all typed letters it is short enough that a row of Headwater has it whole. */
 const TEXT = 200
 const PEOPLE = "ABCDEFGHIJ"
 interface Typed {
@@ -100,7 +100,7 @@ interface Typed {
   readonly arrivals: readonly (readonly [reader: string, letter: string, times: number[]])[]
 }
 
-/** Lets people type in one note; half of them are in each of two processes. Resolves with what both processes saw. */
+/** Lets people type in one note, half of them in each of two processes. Resolves with the results of both processes. */
 async function type(
   side: Side,
   people: string,
@@ -119,7 +119,7 @@ async function type(
   const total = how.typing.length * how.each
   for (const client of clients) client.go({ ...how, total })
   const results = await Promise.all(clients.map((client) => client.next<Typed>()))
-  // The task first asks whether there is more to type.
+  // Each task then asks whether there is more to type. `finish` answers that there is not.
   for (const client of clients) {
     client.go()
     await client.next()
@@ -200,7 +200,7 @@ export const burst: Work = {
     unit: "ms a letter",
   },
   async round(side, size, run) {
-    // Two of the writers are in each process.
+    // Each process has two of the writers.
     const results = await type(side, PEOPLE, { typing: "ABFG", each: size, every: 0 }, run)
     return { ms: Math.max(...results.map(({ ms }) => ms)), cpuMs: cpuOf(results) }
   },

@@ -10,7 +10,7 @@ const open = (url: string) => openWorkspace({ id: "w", collections: { notes }, s
 
 afterEach(() => void vi.restoreAllMocks())
 
-// This file imports nothing of Automerge, so that the library alone decides whether WebAssembly is compiled.
+// This file imports nothing of Automerge, so that only the library could compile WebAssembly.
 test("notes are created on one device and shown on another one, and neither compiles WebAssembly", async () => {
   const compiling = (["compile", "instantiate", "Module", "Instance"] as const).map((name) =>
     vi.spyOn(WebAssembly, name),

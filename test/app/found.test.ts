@@ -20,7 +20,7 @@ describe("a subscriber that unsubscribes and subscribes again whenever it is cal
     await ws.close()
   })
 
-  // A subscription that is made during a call must not be called for the same commit.
+  // A listener that subscribes during a call must not be called again for the same commit.
   it("is called once for a commit", () => {
     expect(calls).toBe(1)
   })

@@ -3,7 +3,7 @@ import { tmpdir } from "node:os"
 import path from "node:path"
 import { afterEach, expect, test, vi } from "vitest"
 
-// This test has a file of its own, because a module registers globals only when it is loaded for the first time.
+// This test has a file of its own, because a module could register globals only when it is loaded for the first time.
 afterEach(() => vi.unstubAllGlobals())
 
 test("nothing global is registered by the library, its store or its relay", async () => {

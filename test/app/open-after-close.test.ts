@@ -1,6 +1,6 @@
 /**
- * A program that opens a workspace while its own earlier opening is being closed waits for the close. It gets
- * `STORE_IN_USE` only when somebody keeps the workspace open.
+ * A program opens a workspace while an earlier opening of its own is being closed. The new opening waits for the close.
+ * It fails with `STORE_IN_USE` only when the workspace stays open.
  */
 import { mkdtemp, rm } from "node:fs/promises"
 import { tmpdir } from "node:os"
@@ -109,7 +109,7 @@ test.each(["rejects", "throws"])("an opening that fails, and whose release %s, b
   await (await open(store)).close()
 })
 
-/** A store whose disk does not answer before `answer` is called. */
+/** Makes a store whose disk does not answer before `answer` is called. */
 function silentStore() {
   let answer = () => {}
   const answered = new Promise<void>((resolve) => {

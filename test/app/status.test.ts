@@ -8,8 +8,7 @@ import { type Change, readChange } from "../../src/wire/chunk.ts"
 import { type Cursor, cursorOf, decodeEntry, type Entry, encode, limits } from "../../src/wire/protocol.ts"
 import { ScriptedRelay } from "../support/scripted-relay.ts"
 
-// The status of a workspace, and how often it commits while many changes arrive. The relay is scripted: each test
-// decides what the relay sends.
+// The status of a workspace, and how often it commits while many changes arrive. Each test says what the relay sends.
 const notes = collection("notes", shape<{ title?: string; body?: string }>(), { fields: { body: text() } })
 type Notes = Workspace<{ notes: typeof notes }>
 const w = "w"
@@ -139,7 +138,7 @@ describe("status", () => {
     expect(ws.status.complete).toBe(false)
     relay.up = false
     await restart()
-    expect(ws.status.complete).toBe(false) // it holds only the first of the changes
+    expect(ws.status.complete).toBe(false) // the device has only the first change of the note
     relay.up = true
     await relay.pass(10_000)
     entries(more, 2, { level: true, ...first })
@@ -197,7 +196,7 @@ describe("status", () => {
       done += weight(part)
       if (last) continue
       expect(ws.status.progress?.total).toBe(left)
-      expect(Math.abs(ws.status.progress!.done - done)).toBeLessThan(10) // the headers of the arrays differ
+      expect(Math.abs(ws.status.progress!.done - done)).toBeLessThan(10) // CBOR's array headers differ in length
     }
     expect(ws.status.progress).toBeNull()
     expect(seen.map((progress) => progress === null)).toContain(false)
@@ -352,7 +351,7 @@ describe("a stream of what others write", () => {
     await reopen(memoryStore({ step }))
   })
 
-  // One change every 10 ms.
+  // Sends one change every 10 ms.
   const stream = async (changes: readonly Entry[]) => {
     for (const [i, entry] of changes.entries()) {
       entries([entry], 10 + i)
@@ -372,7 +371,7 @@ describe("a stream of what others write", () => {
     entries(written.slice(0, -100), 1, { level: true, ...first })
     await relay.pass(100)
     await ws.notes.read("a")
-    await relay.pass(2000) // the idle work ends within this time
+    await relay.pass(2000) // long enough for all idle work
     let told = 0
     let longest = 0
     let since = relay.now
@@ -414,7 +413,7 @@ describe("a stream of what others write", () => {
     const cursors = () => commit.mock.calls.filter(([writes]) => writes.some(([key]) => key[1] === "state")).length
     await stream(changes.slice(1))
     expect(ws.notes.all()).toHaveLength(50)
-    const arrived = changes.length - 1 // one entry each 10 ms
+    const arrived = changes.length - 1 // as many entries as `stream` sends, one every 10 ms
     expect(Math.abs(cursors() - arrived / perCommit)).toBeLessThanOrEqual(2)
   })
 })

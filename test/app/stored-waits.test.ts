@@ -8,7 +8,7 @@ import type { Replica } from "../../src/replica/replica.ts"
 
 const RUNS = process.env["HEADWATER_LONG"] === "1" ? 20_000 : 500
 
-/** Makes the parts of a replica that `StoredWaits` reads. */
+/** Makes `StoredWaits`, with the parts of a replica that it reads. */
 function world() {
   const rejected = new Map<string, Map<string, object>>()
   const seen = { outbox: new Outbox("w", usualSizes), rejected, state: { principal: null, firstPrincipal: null } }
@@ -47,7 +47,7 @@ test("a wait ends exactly when every change of its principal that was owed at it
       const { seen, commit, waits } = world()
       const state = seen.state as { principal: string | null; firstPrincipal: string | null }
       let n = 0
-      /** For each wait: the changes that it covers and that are not answered (`left`), and how the wait has ended. */
+      /** For each wait: the changes to which the relay has not answered yet (`left`), and how the wait has ended. */
       const model: {
         readonly wait: StoredWait
         readonly left: Set<string>
@@ -65,7 +65,7 @@ test("a wait ends exactly when every change of its principal that was owed at it
       for (const next of commands) {
         let recheck: typeof model = []
         if (next.do === "owe") {
-          // This may replace a record that is already owed: after a heal, `own` becomes `adopt` in some records.
+          // This may replace an outbox record: a heal makes `adopt` of `own` in some records.
           const old = owed()[next.again]
           const one = old ?? owedOf(n++, state.principal)
           commit([{ ...one, how: next.adopt ? "adopt" : one.how }], false)

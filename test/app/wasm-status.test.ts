@@ -41,7 +41,7 @@ test("while Automerge cannot be loaded, the rows that need no document are shown
   const names = ["e0", "e1", "e2", "e3"]
   const items = names.map((name, i) => {
     const genesis = genesisOf(name, "notes")
-    // An empty key is nothing that the reader knows.
+    // The reader declines changes with an empty key, so these notes need a document.
     const more = i % 2 === 0 ? { ops: [put({ key: "n", value: i }), put({ key: "" })] } : {}
     return item(name, [genesis, next(genesis, i, more)])
   })

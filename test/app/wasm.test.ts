@@ -13,8 +13,8 @@ const root = path.resolve(import.meta.dirname, "../..")
 const folder = mkdtempSync(path.join(tmpdir(), "headwater-wasm-"))
 let told: Record<string, unknown>
 
-// `marked` is Automerge's WebAssembly module with one more section. It is longer than the module in the base64 build,
-// so the length of a compiled module tells which of the two was used.
+// `marked` is Automerge's WebAssembly module with one more section. Automerge's base64 build has the module without
+// that section. So the length of a compiled module shows which of the two was used.
 const script = /* js */ `
 import { createServer } from "node:http"
 import { once } from "node:events"
@@ -67,7 +67,7 @@ told.ArrayBuffer = await writes(marked.buffer)
 const wide = new Uint8Array(marked.length + 20)
 wide.set(marked, 7)
 told.part = await writes(new DataView(wide.buffer, 7, marked.length))
-// Makes a value in a realm of its own. The realm has no class URL.
+// Makes a value in another realm, which has no class URL.
 const elsewhere = (code) => runInNewContext(code, { list: [...marked], url })
 told.foreignURL = await writes(elsewhere("class URL { get href() { return url } }; new URL()"))
 told.foreignUint8Array = await writes(elsewhere("new Uint8Array(list)"))

@@ -44,7 +44,7 @@ test("no wait ends before a heal has shown which changes the relay lacks", async
   await ws.close()
   const release = await store.claim(w)
   for (const [key] of await store.list(keys.outbox(w))) await store.commit([[key, undefined]])
-  await store.commit([[keys.outPage(w, 1), "{damaged"]]) // the page exists, as if a fold had moved the records into it
+  await store.commit([[keys.outPage(w, 1), "{damaged"]]) // as if a fold had moved the records into this page
   await release()
   await reopen()
   const stored = waited()

@@ -6,7 +6,7 @@ import { memoryStore } from "headwater/memory"
 import { createRelay } from "headwater-relay"
 import { afterEach, describe, expect, test } from "vitest"
 
-// The contract that apps rely on: the names of the functions, the form of ids, and which arguments are accepted.
+// Tests what apps rely on: the names of the functions, the form of ids, and which arguments are accepted.
 const notes = collection("notes", shape<{ title?: string; body?: string }>(), { fields: { body: text() } })
 const ends: (() => unknown)[] = []
 afterEach(async () => {

@@ -55,7 +55,7 @@ test("a timer in the background keeps no process alive", () => {
 })
 
 describe("0 ms in a page", () => {
-  /** A hidden page, whose timers a browser calls once a minute. */
+  /** A hidden page: a browser calls its timers once a minute. */
   beforeEach(() => {
     vi.stubGlobal("document", {})
     const { setTimeout } = globalThis
@@ -63,7 +63,7 @@ describe("0 ms in a page", () => {
   })
   afterEach(() => void vi.unstubAllGlobals())
 
-  /** Long enough for a message to arrive. */
+  /** Waits long enough for a message of a `MessageChannel` to arrive. */
   async function turns(): Promise<void> {
     for (let i = 0; i < 50; i++) await new Promise((resolve) => setImmediate(resolve))
   }

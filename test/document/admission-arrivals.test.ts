@@ -26,12 +26,12 @@ const isGenesis = (change: Change): boolean => {
     const [op] = Automerge.decodeChange(change.chunk).ops
     return Entity.create(ID, String(op?.value), actorOf(0)).genesis.hash === change.hash
   } catch {
-    return false // even Automerge cannot decode this chunk
+    return false // Automerge cannot decode this chunk
   }
 }
 
 /**
- * Judges changes by the plain rules, as a model for the test: each rule looks at the whole set of a change's ancestors.
+ * The model: judges changes by the rules as they are written. Each rule looks at the whole set of a change's ancestors.
  */
 function told(trusted: readonly Change[], arrived: readonly Change[]): Verdict {
   const sound = new Map(trusted.map((change) => [change.hash, change]))
@@ -62,7 +62,7 @@ function codeOf(change: Change, below: readonly Change[], sound: readonly Change
   return isGenesis(change) && sound.some(isGenesis) ? "COLLECTION_MISMATCH" : undefined
 }
 
-/** Returns an honest history with mutants of its changes (every fourth seed), or a wild history. */
+/** Returns a wild history. For every fourth seed, returns an honest history with mutants of its changes instead. */
 function material(seed: number): Change[] {
   if (seed % 4 > 0) return wildHistory(seed, 50)
   const all = new Map(honestHistory(seed).map((change) => [change.hash, change]))
@@ -165,8 +165,8 @@ function chain(length: number): Change[] {
 }
 
 /**
- * Makes a change that sets a key. Its hash is only `number` in hexadecimal, because nothing here checks that it is the
- * hash of the chunk.
+ * Makes a change that sets a key. Its hash is `number` in hexadecimal, because nothing here compares the hash with the
+ * chunk.
  */
 function after(dep: Change, actor: string, seq: number, number: number): Change {
   const hash = number.toString(16).padStart(64, "0")

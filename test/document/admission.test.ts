@@ -37,7 +37,7 @@ test("a hostile mutant with a valid hash gets the same verdict in any context, a
       if (made !== undefined && !known.has(made.hash) && made.deps.every((dep) => known.has(dep)))
         mutants.set(made.hash, made)
     }
-    // Two changes with the same actor and seq are the subject of another test. Here each change has a pair of its own.
+    // Here no two changes have the same actor and seq. Another test is about changes that do.
     const claimed = new Set(all.map(placeOf))
     const alone = [...mutants.values()].filter(
       (change) => !claimed.has(placeOf(change)) && claimed.add(placeOf(change)),

@@ -8,8 +8,8 @@ import { Replica, runs } from "../support/histories.ts"
 beforeAll(() => loadAutomerge())
 
 /**
- * Two devices start from the text `base`, and each assigns its own text. Returns the merged text, once for each order
- * of the two actors.
+ * Two devices start from the text `base`. One assigns `ours` and the other one `theirs`, and then they merge. `order`:
+ * pairs of actors for the two devices. Returns the merged text for each pair.
  */
 function merged(
   base: string,
@@ -93,13 +93,13 @@ const WORD = /[\p{L}\p{N}_]+(?:['’.:@/-][\p{L}\p{N}_]+)*/gu
 
 interface Rewrite {
   readonly text: string
-  /** The new words, which occur nowhere else, each with the number of its sentence. */
+  /** The new words, each of which occurs once, with the number of its sentence. */
   readonly made: ReadonlyMap<string, number>
   /** Numbers of the rewritten sentences. */
   readonly touched: ReadonlySet<number>
 }
 
-/** Rewrites some sentences: a few of their words, or the whole sentence by new words and common words such as "the". */
+/** Rewrites some sentences: replaces a few words by new ones, or the whole sentence by new and common words. */
 function rewritten(sentences: readonly string[], side: string, next: () => number): Rewrite {
   const made = new Map<string, number>()
   const touched = new Set<number>()
@@ -146,7 +146,7 @@ test("prose is rewritten on two devices: every word of a sentence that only one 
         seen.rewritten++
         const alone = !other.touched.has(sentence)
         seen[alone ? "alone" : "both"]++
-        // In a sentence that both devices have changed, a new word may touch a word of the other device.
+        // In a sentence that both devices have changed, words of the two devices may stand together without a space.
         if (alone ? !words.has(word) : !text.includes(word)) broken.push(`${word} in: ${text}`)
       }
     }

@@ -12,7 +12,7 @@ import { forged, honestHistory, mutant, put } from "../support/hostile.ts"
 
 beforeAll(() => loadAutomerge())
 
-/** Converts an operation as Automerge decodes it to the fields that `walked` returns. */
+/** Converts an operation that Automerge has decoded into the fields that `walked` returns. */
 function told(op: Record<string, unknown>, counter: number) {
   const { action, obj, key, elemId, insert = false, pred } = op
   const actions = ["makeMap", "set", "makeList", "del", "makeText", "inc", "makeTable"]

@@ -11,9 +11,9 @@ import { forged, put } from "../support/hostile.ts"
 beforeAll(() => loadAutomerge())
 
 /**
- * A model of deletion without Automerge. A deletion stands until a later deletion or restore, of a replica that has
- * seen it. The entity is deleted if a deletion stands, and if every edit and every restore was seen by a standing
- * deletion.
+ * A model of deletion without Automerge. A deletion stands until a replica that has seen it deletes or restores the
+ * entity. The entity is deleted if a deletion stands, and if each edit and restore was seen by a replica whose deletion
+ * stands, before that replica deleted the entity.
  */
 function shouldBeDeleted(
   history: ReadonlyMap<Hash, "edit" | "delete" | "restore">,
@@ -58,8 +58,8 @@ test("an entity is deleted exactly while the deleters had seen every edit and ev
     else if ([...history.values()].includes("delete")) seen.revived++
     for (const entity of [hydrated, backwards, ...replicas]) entity.free()
   })
-  // The short run has a fixed seed, because 200 random runs would sometimes reach too few deletions or revivals. The
-  // long run takes new seeds each time.
+  // The short run has a fixed seed, because 200 random runs would sometimes have too few deletions or revivals. The
+  // long run has a new seed each time.
   fc.assert(property, { numRuns: runs(200, 5000), ...(runs(0, 1) === 0 && { seed: 7 }) })
   // Without enough cases of both kinds the property would prove little.
   expect(seen.deleted).toBeGreaterThan(runs(200, 5000) / 20)
@@ -125,7 +125,7 @@ test("an edit revives an entity only until a change shows that the deleter had s
   const { entity } = new Replica(0)
   const [edit] = new Replica(1).update((draft) => void (draft.title = "T"), 2) as [Change]
   const later = forged({ actor: "d".repeat(32), deps: [edit.hash], startOp: edit.maxOp + 1, ops: [put()] })
-  // A deletion of this library depends on the heads that it names. A deletion of another tool may not depend on them.
+  // A deletion by this library depends on the heads that it names. This deletion by another tool does not.
   const value = { key: "@deleted", value: later.hash, datatype: undefined }
   const deletion = forged({ deps: [entity.genesis.hash], startOp: 9, time: 5, ops: [put(value)] })
   entity.apply([deletion])

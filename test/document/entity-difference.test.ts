@@ -75,7 +75,7 @@ test("the hunks contain only what has changed", () => {
 test("two 100 kB texts with nothing in common take at most 100 times the processor time of two texts of 500 words", () => {
   const quickest = (before: string, after: string): number => {
     const times = [1, 2, 3].map(() => {
-      const started = process.cpuUsage() // the time of day would count what other processes do
+      const started = process.cpuUsage() // unlike the time of day, it leaves out other processes
       expect(apply(before, difference(before, after))).toBe(after)
       const { user, system } = process.cpuUsage(started)
       return user + system
@@ -92,7 +92,7 @@ test("two 100 kB texts with nothing in common take at most 100 times the process
     [words(15_000, 7).replaceAll("e ", ". "), words(15_000, 8).replaceAll("e ", ". ")],
     ["a. b ".repeat(20_000), "b. a ".repeat(20_000)],
   ]
-  // To find the smallest difference would take more than a minute, which is thousands of times as long as `compared`.
+  // The smallest difference would take more than a minute to find: thousands of times `compared`.
   for (const [before = "", after = ""] of pairs) expect(quickest(before, after)).toBeLessThan(100 * compared)
 })
 

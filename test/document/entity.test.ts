@@ -29,7 +29,7 @@ const codeOf = (act: () => unknown): Code | undefined => {
   return undefined
 }
 
-/** Makes a change with Automerge alone, as another tool would, and returns an entity with `base` and this change. */
+/** Makes a change with Automerge alone, as another tool does. Returns an entity with `base` and this change. */
 function foreign(
   make: (doc: Record<string, unknown>) => void,
   base: readonly Change[] = [],
@@ -422,8 +422,8 @@ test("keys of another tool are read in sorted order, at every depth", () => {
   const value = { z: 1, a: { y: 1, b: 2 }, m: [{ q: 1, c: 2 }] }
   const { entity } = foreign((doc) => void (doc["v"] = value), [genesis])
   expect(JSON.stringify(entity.whole(notes)["v"])).toBe('{"a":{"b":2,"y":1},"m":[{"c":2,"q":1}],"z":1}')
-  // Keys are sorted by UTF-16 units, like the values that are written here. Automerge sorts them by UTF-8 bytes, which
-  // would swap these two keys.
+  // The keys of a value are sorted by UTF-16 units, as in a value that is written here. Automerge sorts them by UTF-8
+  // bytes, which would swap these two keys.
   const beyond = foreign((doc) => void (doc["v"] = { "😀": 1, "｡": [{ "😀": 2, "｡": 3 }] }), [genesis])
   expect(JSON.stringify(beyond.entity.whole(notes)["v"])).toBe('{"😀":1,"｡":[{"😀":2,"｡":3}]}')
 })

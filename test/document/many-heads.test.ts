@@ -10,7 +10,7 @@ import { forged, hashes, put } from "../support/hostile.ts"
 
 beforeAll(() => loadAutomerge())
 
-/** A note to which as many devices have written at the same time. */
+/** The changes of a note with `heads` heads: that many devices have written to it at the same time. */
 function concurrent(heads: number): Change[] {
   const { genesis } = Entity.create(ID, "notes", actorOf(0))
   const write = (i: number) =>

@@ -5,7 +5,7 @@ import type { Change } from "../../src/wire/chunk.ts"
 import type { Hash } from "../../src/wire/protocol.ts"
 import { actorOf, change } from "../support/changes.ts"
 
-/** Makes a chain of changes by two actors in turn; every 50th has a chunk that is larger than a buffer. */
+/** Makes a chain of changes by two actors in turn. Every 50th chunk is larger than a buffer of packed changes. */
 function chain(count: number): Change[] {
   const changes: Change[] = []
   for (let n = 0; n < count; n++) {
@@ -23,7 +23,7 @@ function chain(count: number): Change[] {
   return changes
 }
 
-/** A packed change is read from its bytes again, so an equal hash shows equal bytes. */
+/** The hashes of changes. Packed changes are read from their bytes again, so equal hashes show equal bytes. */
 const hashes = (changes: Iterable<Change>): Hash[] => Array.from(changes, ({ hash }) => hash)
 
 test("packed changes are the same changes, in the same order and at the same places", () => {
@@ -70,7 +70,7 @@ test("a history packs its changes by itself only when there are many, and forget
   const all = chain(49)
   const history = History.of(all)
   history.pack()
-  expect(history.changes.get((all[0] as Change).hash)).toBe(all[0]) // the object itself: nothing is packed yet
+  expect(history.changes.get((all[0] as Change).hash)).toBe(all[0]) // the same object, because nothing is packed yet
   history.pack(8)
   expect(history.changes.get((all[0] as Change).hash)).not.toBe(all[0])
   expect(history.order).toEqual(all)

@@ -7,7 +7,7 @@ import { notes } from "../support/histories.ts"
 
 vi.mock("../../src/document/difference.ts", { spy: true })
 
-/** Plans to assign `value` to a text that is `before`. */
+/** Plans the assignment of `value` to a text with the value `before`. */
 function assign(before: string, value: string): void {
   const cells = new Map([["body", textCell({ object: "1@aa", value: before, others: [] })]])
   planned(notes, { set: new Map(), remove: [], text: new Map([["body", value]]), splices: [] }, cells)
@@ -20,7 +20,7 @@ test("a text that its length alone shows to be too large is refused, and no diff
     expect(() => assign(before, value)).toThrow(expect.objectContaining({ code: "TOO_LARGE" }))
   }
   expect(difference).not.toHaveBeenCalled()
-  // This text has more UTF-16 units than a change may have operations, and few enough characters.
+  // A change may have as many operations as this text has characters. Its UTF-16 units are twice as many.
   assign("", "😀".repeat(limits.ops))
   expect(difference).toHaveBeenCalledTimes(1)
 })

@@ -22,7 +22,7 @@ const sizes: Record<string, Size> = {
   operations: (changes) => changes.reduce((sum, { ops }) => sum + ops, 0),
 }
 
-/** Makes `applyChanges` throw if its document is larger than `most` afterwards. Returns a function that ends this. */
+/** From now on, `applyChanges` throws if it makes a document larger than `most`. Returns a function that ends this. */
 function failBeyond(size: Size, most: number): () => void {
   const prototype: Handle = Object.getPrototypeOf(newHandle())
   const real = prototype.applyChanges

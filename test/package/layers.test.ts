@@ -10,9 +10,9 @@ const page = readFileSync(path.join(root, "docs/architecture.md"), "utf8")
 
 /**
  * The rooms in the two tables of docs/architecture.md, each with the rooms that it may import from. A room is a folder,
- * and imports only point down. The rules that need no table are in biome.json: against cycles, against Node's code and
- * the relay's code in browser code, and against other clocks and sockets in the engine. The second half of this file
- * shows that the linter enforces each of those rules.
+ * and imports only point down. biome.json has the rules that need no table: against cycles, against the code of Node
+ * and of the relay in browser code, and against other clocks and sockets than those of `Env`. The second half of this
+ * file shows that the linter enforces each of these rules.
  */
 const rooms = new Map(
   [...page.matchAll(/^\| \*\*`([\w/]+)\/`\*\* \|[^|]*\|([^|]*)\|$/gm)].map(([, room = "", imports = ""]) => [
@@ -95,7 +95,7 @@ describe("imports point down", () => {
   it("in every file of src and relay", () => {
     expect(
       files.flatMap((file) => {
-        const door = roomOf(file) === "relay" // the command line is a door, and may import the other door, index.ts
+        const door = roomOf(file) === "relay" // the command line is a door that may import the other door, index.ts
         const source = readFileSync(path.join(root, file), "utf8")
         return violations(file, door ? source.replace(`from "./index.ts"`, "") : source)
       }),

@@ -12,7 +12,7 @@ const root = path.resolve(import.meta.dirname, "../..")
 const folder = mkdtempSync(path.join(tmpdir(), "headwater-next-"))
 const app = path.join(folder, "app")
 const next = path.join(app, "node_modules/next/dist/bin/next")
-/** Vitest's own NODE_ENV, `test`, makes Next.js build something else. */
+/** `NODE_ENV` is `test` in Vitest, and Next.js would not make a production build then. */
 const env = { ...process.env, NODE_ENV: "production", NEXT_TELEMETRY_DISABLED: "1" } as const
 afterAll(async () => {
   await endAll()
@@ -89,7 +89,7 @@ it("is built and served with Next.js, and a route and a page write and read note
   expect(html).toContain("<li>written by a route</li>")
   expect(html).toContain("notes in this browser: ?")
 
-  // The page's own scripts have the library, and nothing of Node.
+  // The scripts of the page contain the library, and no code for Node.
   const scripts = [...html.matchAll(/src="(\/_next\/[^"]+\.js)[^"]*"/g)].map(([, script]) => script as string)
   const code = (await Promise.all(scripts.map(async (script) => (await fetched(script)).text()))).join("\n")
   expect(code).toContain("STORE_IN_USE")

@@ -14,8 +14,8 @@ const folder = mkdtempSync(path.join(tmpdir(), "headwater-readme-"))
 const run = promisify(execFile)
 
 /**
- * Makes the folder that a reader has after the README's `npm install`: the packages that the command names, and the
- * dependencies of ours.
+ * Makes the folder that a reader of the README has after its `npm install`: with the packages that the command names,
+ * and with the dependencies of Headwater.
  */
 beforeAll(async () => {
   const [, install = ""] = /npm install (headwater .*)/.exec(readme) ?? []

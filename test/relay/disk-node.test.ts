@@ -12,7 +12,7 @@ it("a file is written through to the disk by a flag on Linux, and on no other sy
   for (const platform of others) expect(writtenThroughOn(platform), platform).toBe(0)
 })
 
-/** Writes to a file and syncs it, three times, as on this platform. Returns how often the system was asked to sync. */
+/** Writes to a file and syncs it, three times. Returns how often the system had been asked to sync after each time. */
 async function syncsOn(platform: NodeJS.Platform): Promise<number[]> {
   const folder = await mkdtemp(join(tmpdir(), "headwater-disk-"))
   try {

@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest"
 import * as ws from "ws"
 import { Framing } from "../../relay/serve/sockets/framing.ts"
 
-/** The library's own framing, which its types do not mention. */
+/** The framing of the WebSocket library, which the types of the library leave out. */
 const { frame } = (ws as unknown as { Sender: { frame(data: Buffer, options: object): Buffer[] } }).Sender
 const BINARY = { fin: true, opcode: 2, mask: false, readOnly: true }
 

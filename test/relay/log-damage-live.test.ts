@@ -31,7 +31,7 @@ describe("damage that comes while a log is open", () => {
     for (const [path, bytes] of files) {
       const step = long ? 1 : path.endsWith(".idx") ? 397 : 29
       for (let at = RECORDS; at < bytes.length; at += step) {
-        // A zero in a block's padding is damaged only at every eighth place, because all these zeros are treated alike.
+        // Of the zeros that pad a block, damage only every eighth, because the log treats them all alike.
         if (long && at % 8 > 0 && bytes.subarray(at - 16, at + 16).every((byte) => byte === 0)) continue
         const broke = await liveThrough(await write(), path, at).catch((error) => {
           throw new Error(`byte ${at} of ${path}`, { cause: error })
@@ -53,8 +53,8 @@ describe("damage that comes while a log is open", () => {
     const { end } = log
     disk.rot(path, at)
     await served(log, journal)
-    // `served` may have found nothing, because blocks in memory hide a damaged preamble. The look-ups of `checkDamaged`
-    // read preambles from the disk.
+    // `served` finds no damage in a preamble whose undamaged block is still in memory. The look-ups of `checkDamaged`
+    // read the preambles from the disk.
     const missing = await checkDamaged(log, written)
     expect(broken).toBe(missing.length > 0 ? 1 : 0)
     expect(await log.holds(end)).toBe(missing.length === 0)
@@ -149,8 +149,8 @@ describe("a log that has gone on after damage", () => {
   const harmed = ["1.log", "2.log", "3.log"]
 
   /**
-   * Checks a log that was damaged and then appended to. `later` has what was appended after the damage was found. Only
-   * cursors from after the damage are held, and one entry is missing.
+   * Checks a log that was damaged and then appended to: one entry is missing, and the log holds only cursors that it
+   * gave after it found the damage. `later` has the entries that were appended after that.
    */
   async function checkGoneOn(log: Log, written: Written, later: Journal): Promise<void> {
     const missing = await checkDamaged(log, written, later)
@@ -201,8 +201,7 @@ describe("a log that has gone on after damage", () => {
       await close()
       const files = written.disk.snapshot()
       const path = pathOf(files, index)
-      // The index of the damaged segment is left out here (the next test has it), because no other index says at
-      // which segment the log went on after the damage.
+      // Only the index of the damaged segment says at which segment the log went on. The next test loses that index.
       if (index[0] === file[0]) continue
       for (const damaged of [without(files, path), flipped(files, path, 100), flipped(files, path, 4096 + 100)]) {
         written.disk.restore(damaged)
@@ -252,8 +251,8 @@ describe("a log that has gone on after damage", () => {
   it("says of every entity that it may have orphans once there are more orphans than its list may hold", async () => {
     const { disk, files, journal } = await write()
     disk.restore(flipped(files, pathOf(files, "1.log"), RECORDS + 300))
-    // The list of orphans may hold one. The first of three entities loses its first change, and three changes depend on
-    // that.
+    // The list of orphans may hold one. One of the three entities loses its first change, and three changes depend on
+    // the lost change.
     const sizes = { ...smallSizes, orphans: 1 }
     for (let times = 0; times < 2; times++) {
       const logs = await openLogs({ folder: FOLDER, disk: disk.disk, clock: nodeClock, report: () => {}, sizes })

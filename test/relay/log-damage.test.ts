@@ -22,9 +22,9 @@ import { FOLDER, Journal, openSmall, smallSizes } from "../support/log-workload.
 const long = process.env["HEADWATER_LONG"] === "1"
 
 /**
- * The offsets at which a file is damaged, one at a time. In a long run every offset, but only every eighth one in the
- * zeros that fill a file up to its next block, because all these zeros are treated alike. In a short run one offset per
- * `step` bytes, and fewer in the emptiness between the two copies of a header.
+ * Yields the offsets at which a file is damaged, one at a time. In a long run these are all offsets, but only every
+ * eighth among zeros, because the log treats the zeros of its padding alike. In a short run it is one offset per step,
+ * and fewer between the two copies of a header.
  */
 function* places(path: string, bytes: Uint8Array, steps: Steps): Generator<number> {
   const step = path.endsWith(".idx") ? steps.index : steps.log
@@ -65,8 +65,8 @@ describe("a log of which", () => {
         throw new Error(`${path} cut to ${size}`, { cause: error })
       })
       if (name.endsWith(".idx")) expect(missing).toEqual([])
-      // The end of the last segment may be cut off where a record ends. The log then looks like one that never went on,
-      // so it reports nothing: only the cursors of clients tell of the loss.
+      // The last segment may be cut off where a record ends. The log then looks like a shorter log, so it reports
+      // nothing. Only the cursors of clients show the loss.
       else if (name === "3.log") expect(missing.length).toBeGreaterThan(0)
       else expect(told(events)).toBe(true)
     }

@@ -9,7 +9,7 @@ const long = process.env["HEADWATER_LONG"] === "1"
 
 type Fault = (disk: SimDisk) => void
 
-/** A disk that does `fault` at its `n`-th operation. `struck` returns that operation once it has come. */
+/** Makes a disk whose `n`-th operation meets `fault`. `struck` returns that operation, or undefined before it. */
 function faulty(n: number, seed: number, fault: Fault): { disk: SimDisk; struck: () => Operation | undefined } {
   let struck: Operation | undefined
   let count = 0
@@ -52,7 +52,7 @@ async function checkAfter(disk: SimDisk, journals: readonly Journal[]): Promise<
   await again.close()
 }
 
-/** How many tests the operations of the disk are divided among, for each kind of fault. */
+/** Each kind of fault is tested at every operation of the disk. This many tests share the operations. */
 const PARTS = 4
 const parts = Array.from({ length: PARTS }, (_, part) => part + 1)
 async function* operationsOf(part: number): AsyncGenerator<number> {
@@ -120,8 +120,8 @@ describe("every operation of the disk, one by one,", () => {
       const log = await logs.open(`workspace ${i}`)
       expect(unsyncedFiles(disk, `workspace ${i}`), "what is served may not go back to what it was").toEqual([])
       await journal.check(log)
-      // Only one of the two logs is appended to, because an append syncs most of what opening should have synced by
-      // itself.
+      // Only one of the two logs is appended to, because an append would sync most of the files that opening must have
+      // synced already.
       if ((n >> 2) % 2 === i) await journal.append(log, "a")
       seen.push(log.end)
     }
@@ -145,10 +145,7 @@ describe("every operation of the disk, one by one,", () => {
 const unsyncedFiles = (disk: SimDisk, workspace: string): string[] =>
   disk.unsyncedNames().filter((path) => path.startsWith(`${FOLDER}/${hash("sha256", workspace)}/`))
 
-/**
- * Resolves some turns after the condition has come true, so that whatever a dead process could still do in memory has
- * been done.
- */
+/** Resolves when the condition is true. Looks once in each turn of the event loop. */
 async function until(condition: () => boolean): Promise<void> {
   while (!condition()) await new Promise((resolve) => setImmediate(resolve))
 }

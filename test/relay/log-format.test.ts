@@ -24,7 +24,7 @@ const fileOf = (files: Files, ending: string): Buffer => {
   return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length)
 }
 
-/** Opens a log with these files; returns its entities, and the events that it reported. */
+/** Opens a log with these files. Returns the entities of its entries, its events, and a look-up of e0's change. */
 async function openWith(files: Files) {
   const disk = simDisk({ random: dice(2) })
   disk.restore(files)

@@ -62,8 +62,8 @@ describe.each(["write", "sync"] as const)("an entry whose %s fails while the log
     expect(seen.served!.filter((entity) => entity !== "failing")).toEqual(["b", "c", "a", "b", "c", "a", "b", "c", "a"])
   })
 
-  // Mending begins a fresh segment. If its end were at the position of the failing entry, that end would be taken for the
-  // end of the entry.
+  // Mending begins a fresh segment. If the end of this segment had the position of the failing entry, the log would
+  // take that end for the end of the entry, and call the entry flushed.
   it("is not said to be flushed", () => {
     expect(seen.appended).toBe("LOG_FAILED")
   })
@@ -75,8 +75,8 @@ describe("an entry whose sync fails while the log is found to be damaged", () =>
     seen = await play("sync")
   })
 
-  // Mending scans the segment's file again, which has the bytes of the failed flush. They may be in the system's memory
-  // only, and a power cut would take them away.
+  // Mending scans the file of the segment again. The file has the bytes of the failed flush, but perhaps only in the
+  // system's memory, so a power cut would lose them.
   it("is not served", () => {
     expect(seen.served).not.toContain("failing")
   })

@@ -40,8 +40,8 @@ const deeds: [string, Deed][] = [
 const onlyFolder = (data: string) => readdirSync(data).find((name) => /^[0-9a-f]{64}$/.test(name))!
 
 /**
- * Opens a log, flushes an entry, does the deed, and expects that every further append fails instead of being called
- * flushed.
+ * Opens a log, flushes an entry, and removes or moves the log's files with `deed`. Expects that every further append
+ * fails, because the log would otherwise call lost entries flushed.
  */
 async function refusesAfter(deed: Deed, segmentEntries: number): Promise<void> {
   const folder = path.join(base, `${folders++}`)
@@ -80,7 +80,7 @@ describe("a log that has no open file takes no entry", () => {
     for (const name of ["evicted", "never opened"]) {
       await expect(logs.open(name)).rejects.toMatchObject({ code: "LOG_FAILED" })
     }
-    // This log was open during the deed, but had no folder yet, because nothing was appended to it.
+    // This log was open when the files went away, but had no folder yet, because nothing was appended to it.
     await expect(append(empty, "one")).rejects.toMatchObject({ code: "LOG_FAILED" })
     await expect(logs.check()).rejects.toMatchObject({ code: "LOG_FAILED" })
     expect(existsSync(folder) && readdirSync(folder)).toEqual(there)

@@ -22,7 +22,7 @@ it.each([7, 60, 20_000])(
     for (let i = 0; i < 1200; i++) {
       const entity = random() < 0.8 ? "a" : "b"
       const here = heads[entity]
-      // The number of heads grows to about a hundred, and every 300 entries falls to a few again.
+      // The number of heads grows to about a hundred. Every 300 entries, merges reduce it to a few.
       const share = i % 300 > 290 ? 0.6 : 0.01
       const deps = [...here].filter(() => random() < share)
       const one = sample(`${i}`, { entity, deps, actor: `${i}` })
@@ -48,8 +48,8 @@ it("a change of an entity with a thousand heads costs few more comparisons than 
   const log = await logs.open("w")
 
   /**
-   * Hashes compared or read per change: 1,000 changes, each of which depends on the last change of one of `branches`
-   * branches.
+   * Appends 1,000 changes to an entity with `branches` branches. Each change depends on the last change of a branch.
+   * Returns how many hashes the log compared or read per change.
    */
   async function compared(branches: number): Promise<number> {
     const changes = 1000

@@ -10,8 +10,8 @@ import { simDisk } from "../support/disk.ts"
 const ENTRIES = 1500
 
 /**
- * An actor (16 bytes in hex) that an attacker chose: exclusive-or with the entity's sha256 gives the same bytes for
- * every entity. An index that mixed actor and entity so would put all of them in one place.
+ * Returns an actor (16 bytes in hex) as an attacker may choose it: its exclusive-or with the entity's sha256 is the
+ * same for every entity. An index whose keys were such exclusive-ors would have all actors at one place.
  */
 function chosenFor(entity: string, more = 0): string {
   const ofEntity = Buffer.from(hash("sha256", entity, "hex"), "hex")

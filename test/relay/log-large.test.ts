@@ -22,7 +22,7 @@ const ENTITIES = 500
 const base = mkdtempSync(path.join(tmpdir(), "log-large-"))
 afterAll(() => rmSync(base, { recursive: true }))
 
-/** Bytes read from the disk, by the ending of the file's name. */
+/** Bytes read from the disk: from segment files and from index files. */
 const read = { log: 0, idx: 0 }
 const counting: Disk = {
   ...nodeDisk,
@@ -61,8 +61,8 @@ const nth = (n: number) => {
 }
 
 /**
- * Fills a log, and opens it again after each segment, because opening seals a full segment however slow this machine
- * is.
+ * Fills a log, and opens it again after each segment. Opening seals a full segment before it resolves, so the sizes of
+ * the segments do not depend on the speed of the machine.
  */
 async function fill(folder: string, entries: number): Promise<void> {
   for (let from = 0; from < entries; from += SEGMENT) {
@@ -156,7 +156,7 @@ describe(`a log of ${ENTRIES} entries`, () => {
   it("takes no more memory than a small one", async () => {
     const grown: number[] = []
     const few = [small, SEGMENT + (ENTRIES % SEGMENT)] as const
-    // The first round is not compared with, because it pays for what is made once per process, such as compiled code.
+    // The first round is not compared, because its memory includes things made once per process, such as compiled code.
     for (const [folder, entries] of [few, few, [large, ENTRIES] as const]) {
       const before = used()
       const logs = await openAt(folder)

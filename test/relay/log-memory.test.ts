@@ -65,7 +65,7 @@ it("a segment is full when the states before it take segmentStateBytes", async (
     await log.entity(entity) // an admission looks up the state before it appends
     append(entity, "one more")
     await sealed()
-    // One state more than the limit, and the small index of one segment.
+    // The states of a segment may exceed the limit by one state. The rest is the small index of the segment.
     expect(log.memory - before).toBeLessThan(limit + 2 * HEADS * HEAD_BYTES + 20_000)
   }
   expect(segments() - had).toBeGreaterThan(2)

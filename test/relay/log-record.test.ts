@@ -1,4 +1,4 @@
-/** What a record of a segment file says of an entry, packed and read again. */
+/** The facts about an entry in a record of a segment file: packing them and reading them again. */
 import fc from "fast-check"
 import { describe, expect, it } from "vitest"
 import { GrowingBytes } from "../../relay/log/bytes.ts"
@@ -13,7 +13,7 @@ const hex = (bytes: number) =>
   fc.uint8Array({ minLength: bytes, maxLength: bytes }).map((it) => Buffer.from(it).toString("hex"))
 const u32 = fc.oneof(fc.nat(300), fc.nat(2 ** 31 - 1))
 
-/** Changes of which some follow each other as those of one author do, and others have nothing in common. */
+/** Changes. Some continue the change before them (its actor, seq, operations or hash), and others do not. */
 const changesOf: fc.Arbitrary<AppendedChange[]> = fc
   .array(
     fc.record({
@@ -46,7 +46,7 @@ const changesOf: fc.Arbitrary<AppendedChange[]> = fc
     return changes
   })
 
-/** A body with some of the changes' actors and deps in it, as the chunk of a single edit has them. */
+/** A body that has the deps and the actor of some changes, as a chunk has. `shown`: one bit for each such change. */
 const bodyWith = (changes: readonly AppendedChange[], padding: number, shown: number): Buffer =>
   Buffer.concat([
     Buffer.alloc(padding, 0x5a),
@@ -111,7 +111,8 @@ describe("a record", () => {
   it("does not repeat the actor and the dep that stand at the beginning of its body", () => {
     const [alone, shared] = [bodyWith([], 48, 0), bodyWith(edit, 0, 1)]
     const saved = record.factsLength(packed(edit, alone).file, 0) - record.factsLength(packed(edit, shared).file, 0)
-    expect(saved).toBe(15 + 32) // a place takes one byte, and the number of deps is left out
+    // A place of one byte replaces the 16 bytes of the actor, and another one the 32 bytes of the dep and their number.
+    expect(saved).toBe(15 + 32)
   })
 
   it("is found damaged by every flipped bit of what it says about its entry, in its body too", () => {

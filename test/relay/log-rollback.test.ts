@@ -27,7 +27,7 @@ it("a failed flush costs the lost entries, however many the segment has", async 
   const logs = await open()
   const log = await logs.open("w")
 
-  /** Hashes and other bytes that are compared or read while an entry is appended and its flush fails. */
+  /** Appends an entry whose flush fails. Returns how often the log compares or reads hashes and other bytes for it. */
   async function lose(name: string): Promise<number> {
     state.fails = true
     const compare = vi.spyOn(Buffer.prototype, "compare")
@@ -121,13 +121,13 @@ it.each([
   }
 
   for (let round = 0; round < 130; round++) {
-    // The log is opened again only after a successful flush, because a failed write may have left its bytes on the disk.
+    // The log is opened again only after a successful flush, because the bytes of a failed one may be on the disk.
     const reopens = round % 60 === 59
     state.fails = !reopens && random() < 0.6
     const group = Array.from({ length: 1 + Math.floor(random() * 8) }, next)
     for (const [i, one] of group.entries()) {
       append(log, one)
-      if (i === 3) await log.entity(one.entry.entity) // a look-up in the middle may turn a chain into a map
+      if (i === 3) await log.entity(one.entry.entity) // a look-up among appends may turn a chain of heads into a map
     }
     const stored = await log.flushed(log.appended).then(
       () => true,

@@ -1,6 +1,6 @@
 /**
- * Two entities whose keys begin with the same 8 bytes, which is all that an index on the disk has of a key. Finding two
- * such ids takes some 2^32 hashes, so this test makes the keys itself.
+ * Two entities whose keys begin with the same 8 bytes. An index on the disk has only these 8 bytes of a key. To find
+ * two such ids takes some 2^32 hashes, so this test makes the keys itself.
  */
 import { expect, it, vi } from "vitest"
 import { openLogs } from "../../relay/log/logs.ts"
@@ -31,7 +31,7 @@ it("entities whose keys begin with the same 8 bytes are not taken for each other
     log.append(made.entry, made.changes)
     return { entity, change: made.changes[0]! }
   })
-  // The twins get into a sealed segment, and the caches of the log forget them when it is opened again.
+  // More entries seal the segment of the twins. Opening the log again empties its caches.
   for (let i = 0; i < 2 * ENTRIES; i++) {
     const { entry, changes } = sample(`${i}`, { entity: `other-${i}` })
     await log.flushed(log.append(entry, changes))

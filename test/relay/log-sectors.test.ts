@@ -10,7 +10,7 @@ import { type Files, type SimDisk, simDisk } from "../support/disk.ts"
 import { smallSizes } from "../support/log-workload.ts"
 
 const SECTOR = 4096
-/** The entries have such a size that each sector of a segment has parts of one or two of them. */
+/** Each entry takes less than a sector, so that a sector of a segment has parts of one or two entries. */
 const ENTRIES = 10
 const entry = (i: number) => sample(`${i}`, { entity: `e${i}`, size: 3000 })
 
@@ -34,10 +34,10 @@ const openOn = (disk: Disk) => {
 const eio = (what: string) => Object.assign(new Error(`EIO: i/o error, ${what}`), { code: "EIO" })
 
 /**
- * A disk with bad sectors, named by path and number. Reading a bad sector fails. Writing it makes it good again,
- * because a drive replaces a bad sector that is written by a spare one.
- * `stuck`: only writing the whole sector does so. Writing or cutting off a part of it fails, because the system must
- * read it first.
+ * A disk with bad sectors, named by path and number. Reading a bad sector fails. Writing to it makes it good again,
+ * because a drive then uses a spare sector in its place.
+ * `stuck`: only writing the whole sector makes it good. Writing or cutting off a part of it fails, because the system
+ * must read the sector first.
  */
 function withBadSectors({ disk }: SimDisk, bad: Set<string>, stuck = false): Disk {
   const wrapped = (path: string, file: DiskFile): DiskFile => ({
@@ -88,7 +88,7 @@ function entriesIn(bytes: Uint8Array, sector: number): number[] {
   for (let i = 0; i < ENTRIES; i++) {
     const chunk = Buffer.from(entry(i).entry.chunks[0]!)
     const at = file.indexOf(chunk, HEADER_BYTES) // not in the header, whose zeros may look like a chunk
-    // An entry's bytes begin up to 200 bytes before its chunk: with the record's preamble and the fields of the entry.
+    // The record's preamble and the fields of the entry take up to 200 bytes before the chunk.
     if (at >= 0 && at - 200 < (sector + 1) * SECTOR && at + chunk.length > sector * SECTOR) inside.push(i)
   }
   return inside
@@ -102,7 +102,7 @@ beforeAll(async () => {
   files = await write()
 })
 
-/** Every sector of every file, each with the entries that its loss would cost. */
+/** Every sector of every file, each with the entries that are lost with it. */
 const sectors = async () => {
   const all: [path: string, sector: number, lost: number[]][] = []
   for (const [path, bytes] of files) {
@@ -113,8 +113,8 @@ const sectors = async () => {
 }
 
 /**
- * Checks that nothing but entries of `lost` is missing, that the log does not say it knows a missing one, and that it
- * takes all missing ones again.
+ * Checks that only entries of `lost` are missing, that the log does not know the changes of missing entries, and that
+ * it accepts these entries again.
  */
 async function check(log: Log, lost: readonly number[], name: string): Promise<void> {
   const served = new Set(await servedBy(log))

@@ -95,8 +95,8 @@ describe("descriptors", () => {
       expect((await pages(log, 0, 300)).flatMap(({ entries }) => entries)).toHaveLength(20)
       for (let i = 0; i < 20; i++) expect(await log.known(`e${i}`, pair(i).changes[0]!.hash)).toBeDefined()
     }
-    // Besides the files that `limit` counts, these may be open: one for the read that goes on, those of the open
-    // segment, and one that is being sealed.
+    // `limit` does not count the file of the current read, the files of the open segment, and a file that is being
+    // sealed.
     expect(most).toBeLessThanOrEqual(limit + 4)
     await log.close()
     await logs.close()

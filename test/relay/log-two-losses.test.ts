@@ -1,4 +1,4 @@
-/** A log that has lost entries, goes on in a fresh segment, and then loses more in a segment before that one. */
+/** A log that has lost entries and goes on in a fresh segment. Then it loses more entries in an older segment. */
 import { describe, expect, test } from "vitest"
 import type { Log } from "../../relay/log/contract.ts"
 import { pages } from "../../relay/log/samples.ts"
@@ -7,7 +7,7 @@ import type { Files } from "../support/disk.ts"
 import { cut, flipped, pathOf, served, until, type Written, without, write } from "../support/harmed-log.ts"
 import { Journal, openSmall } from "../support/log-workload.ts"
 
-/** An entry of this segment is damaged. Ten more are appended behind the fresh segment, which is number 4. */
+/** Damages an entry of this segment, so that the log begins the fresh segment 4. Then appends ten entries. */
 async function lostOnce(segment: string): Promise<Written & { later: Journal }> {
   const written = await write()
   const { disk, files, journal } = written

@@ -62,8 +62,8 @@ async function push(pushed: Entry, options: Options = {}): Promise<string[]> {
 }
 
 /**
- * Pushes `length` changes of one actor, each in an entry of its own and depending on the one before; returns the
- * changes.
+ * Pushes `length` changes of one actor, each in an entry of its own. Each depends on the one before, and the first
+ * depends on `from`. Returns the changes.
  */
 async function chain(actor: string, from: Change, length: number): Promise<Change[]> {
   const changes: Change[] = []
@@ -250,7 +250,7 @@ describe("the walk to the author's last change", () => {
     const one = after(first, { seq: 1 })
     await push(entry(first, one))
     const others = await chain(B, one, 50)
-    // With this head the deps of the next change are not all the heads, so its check needs a walk.
+    // This change adds a head. The next change of A does not depend on all heads then, so its check needs a walk.
     await push(entry(after(first, { seq: 1, actor: C })))
     const deps = [others.at(-1)!.hash]
     expect(await push(entry(change({ actor: A, seq: 2, startOp: others.at(-1)!.maxOp + 1, deps })))).toEqual([])
@@ -292,8 +292,8 @@ describe("the walk to the author's last change", () => {
       expect(await codes({ [size]: 22 }), size).toEqual(["CHUNK_BAD"])
       expect(await codes({ [size]: 21 }), size).toEqual([])
     }
-    // A push has one number of look-ups for all its changes: 43 are enough for the first walk of 22, not for the
-    // second.
+    // All walks of a push share `pushLookUps`. After the first walk of 22 look-ups, 21 of the 43 are left, which is one
+    // too few for the second walk.
     const second = change({ actor: A, seq: 2, startOp: 3001, deps: [others[20]!.hash] })
     const budget = new JudgingBudget({ ...usualServeLimits, pushLookUps: 43 }, () => Promise.resolve())
     const judged = await run(admitEntry(log, entry(astray, second), { principal: "local", adopt: false }, budget))

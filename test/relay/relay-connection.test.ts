@@ -36,7 +36,7 @@ describe("a connection", () => {
     await one.take("ack")
     await one.connection.answered()
     expect([one.paused, one.pauses]).toEqual([false, 2])
-    // A push that was answered does not count any more, so the next one does not stop the reading.
+    // The answered push does not count any more, so the connection is read on after the next push.
     served.hold()
     one.push(notes(2, 3))
     expect(one.paused).toBe(false)
@@ -229,7 +229,7 @@ describe("a leave", () => {
     const [slow, one] = [served.connect(), served.connect()]
     served.hold()
     slow.push(notes(0, 1))
-    slow.send({ t: "have", w: "w", page: [], more: true }) // this have has its turn until the push is flushed
+    slow.send({ t: "have", w: "w", page: [], more: true }) // waits for the flush, and later messages wait for it
     await served.settled()
     one.push([note("f", A, noise(100_000))])
     one.push([note("g", A, noise(100_000))])
@@ -293,7 +293,7 @@ describe("a verdict on a pushed change", () => {
     served.fail(false)
     expect(log.appended).toBe(0)
     expect(await log.entity("e")).toBeUndefined()
-    // The turn of that push has failed, and the turns of other connections follow.
+    // The failed push does not block pushes of other connections.
     await other.ack(other.push(notes(0, 1)))
     expect(log.appended).toBeGreaterThan(0)
   })
@@ -311,7 +311,7 @@ describe("a verdict on a pushed change", () => {
     reader.send({ t: "pull", w: "w", credit: 1000 })
     await served.settled()
     served.damage(f.chunks[0]!)
-    // The change of f counts as known until `reader` reads its record and finds the damage.
+    // The log takes the change of f for known until the answer to `reader` reads its record and finds the damage.
     const id = one.push([f, ...Array.from({ length: 30 }, (_, i) => single(`n${i}`))])
     reader.drain()
     expect(await one.ack(id)).toEqual({ t: "ack", w: "w", id })

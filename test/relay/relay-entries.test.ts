@@ -118,7 +118,7 @@ describe("a pull", () => {
 })
 
 describe("entries whose chunks are far more than their bytes on the wire", () => {
-  /** A note with so many changes, each of which follows the one before. */
+  /** A note with `changes` changes, each of which depends on the one before. */
   function edited(entity: string, actor: string, changes: number): Entry {
     const { chunks, ...entry } = note(entity, actor)
     const all = [...chunks]
@@ -178,7 +178,7 @@ describe("entries whose chunks are far more than their bytes on the wire", () =>
 })
 
 describe("credit", () => {
-  /** Bytes of these entries as they are logged. */
+  /** The bytes that the notes `from` to `to` have in the log. */
   const size = (from: number, to: number) =>
     notes(from, to).reduce((sum, entry) => sum + encodeEntry({ ...entry, by: "local" }).length, 0)
 

@@ -66,8 +66,8 @@ async function storeWith(records: Original["records"]): Promise<Store> {
 }
 
 /**
- * The entries that a new replica is sent. When the relay finds damage while it sends them, the replica asks again from
- * the start.
+ * Returns the entries that the relay sends to a new replica. If the relay finds damage while it sends them, pulls again
+ * from the start.
  */
 async function served(url: string): Promise<Hash[][]> {
   const wire = await Wire.dial(url)
@@ -91,8 +91,8 @@ interface Harm {
 let copies = 0
 
 /**
- * Runs a relay on a damaged copy of the data, then lets a replica that holds everything give back what is lost. Returns
- * how many entries the relay had lost before that.
+ * Runs a relay on a damaged copy of the data. Then a replica that holds all changes gives back the lost ones. Returns
+ * how many entries the relay had lost.
  */
 async function heal(original: Original, { file, at, bits }: Harm): Promise<number> {
   const data = path.join(folder, `copy-${++copies}`)
@@ -107,7 +107,7 @@ async function heal(original: Original, { file, at, bits }: Harm): Promise<numbe
 
   const relay = await startRelay(data)
   const left = await served(relay.url)
-  // The relay serves what is left, in the order of the log, and nothing else.
+  // The relay serves only entries of the original log, each at most once and in the order of the log.
   const names = original.entries.map(String)
   const places = left.map((entry) => names.indexOf(String(entry)))
   expect(places).toEqual([...new Set(places)].filter((place) => place >= 0).sort((a, b) => a - b))
@@ -116,7 +116,7 @@ async function heal(original: Original, { file, at, bits }: Harm): Promise<numbe
   if (bits === undefined) expect(atTheEnd).toBe(true)
   else expect(lost).toBeLessThanOrEqual(1)
 
-  // A replica that has pulled more than the relay still has notices the loss, and gives back what it holds.
+  // A replica that has pulled more than the relay still has notices the loss, and gives back the lost changes.
   const holder = await openNotes(await storeWith(original.records), relay.url)
   await holder.whenSynced({ signal: AbortSignal.timeout(60_000) })
   await holder.whenStored({ signal: AbortSignal.timeout(60_000) })
@@ -127,14 +127,13 @@ async function heal(original: Original, { file, at, bits }: Harm): Promise<numbe
   const again = await served(relay.url)
   expect(new Set(again.flat())).toEqual(new Set(original.entries.flat()))
   expect(await relay.end("SIGTERM")).toEqual({ code: 0, signal: null })
-  // The relay itself has reported the damage, except where the log was cut off: such a log looks to it like one that
-  // never went on.
+  // The relay reports damage. It cannot report a cut, because a log that is cut off looks like a log that is shorter.
   if (lost > 0 && bits !== undefined) expect(relay.stderr).toContain('"event":"log.')
   rmSync(data, { recursive: true })
   return lost
 }
 
-/** Runs `heal` for each of these harms, two at a time; returns how many of them cost an entry. */
+/** Runs `heal` for each of these harms, two at a time. Returns after how many of them an entry was lost. */
 async function healAll(original: Original, harms: readonly Harm[]): Promise<number> {
   const left = [...harms]
   let losses = 0
@@ -157,8 +156,8 @@ async function healAll(original: Original, harms: readonly Harm[]): Promise<numb
 const random = (below: number) => Math.floor(Math.random() * below)
 const anyBits = () => 1 + random(255)
 /**
- * The offsets at which a file is damaged. In a long run every offset, but only every 32nd in the emptiness between the
- * two copies of the header. In a short run `share` random offsets, most of them in records.
+ * Returns the offsets at which a file is damaged. In a long run these are all offsets, but only every 32nd between the
+ * two copies of the header. In a short run they are `share` random offsets, most of them in records.
  */
 function positions(size: number, share: number): number[] {
   if (!long)
@@ -206,7 +205,7 @@ describe("a small log", () => {
 describe("a log with a sealed segment and its index", () => {
   it("survives flipped bytes in each of its files", async () => {
     const original = await make("large", async (ws) => {
-      // Titles that deflating halves, so that the log fills a segment.
+      // Deflating halves these titles, and still 600 of them fill a segment.
       const title = () => randomBytes(30_000).toString("hex")
       await Promise.all(Array.from({ length: 600 }, () => ws.notes.create({ title: title(), body: "" })))
     })

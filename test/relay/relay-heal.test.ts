@@ -189,10 +189,10 @@ describe("a log that breaks", () => {
     await wire.level()
     await damage()
     reader.send({ t: "pull", w: "w", credit: 1000 })
-    reader.send({ t: "have", w: "w", page: [], more: false }) // reading the damaged record is what finds it
+    reader.send({ t: "have", w: "w", page: [], more: false }) // the relay finds the damage when it reads the record
     expect(await wire.take("notice")).toEqual({ t: "notice", w: "w", code: "CURSOR_UNKNOWN" })
     const { wanted, sent } = await heal([holding(e), holding(f)])
-    expect(sent).toEqual([]) // nothing that the log serves depends on the lost change, so equal heads are enough
+    expect(sent).toEqual([]) // the heads of e are equal, and no change of e has lost its deps
     expect(wanted).toEqual([["f", []]])
     await wire.ack(wire.push([f], { adopt: true }))
     await wire.level()
@@ -231,7 +231,7 @@ describe("a log that breaks", () => {
     await damage(end)
     const reader = await relay.dial()
     reader.send({ t: "pull", w: "w", credit: 1000 })
-    reader.send({ t: "have", w: "w", page: [], more: false }) // reading the damaged record is what finds it
+    reader.send({ t: "have", w: "w", page: [], more: false }) // the relay finds the damage when it reads the record
     await reader.take("notice", ({ code }) => code === "CURSOR_UNKNOWN")
     expect((await heal([holding(e), holding(f)])).sent).toEqual(["e", "e"])
     expect((await heal([holding(e), holding(f)])).sent, "asked again").toEqual(["e", "e"])
@@ -286,9 +286,9 @@ interface Healing {
   readonly pages: string[][]
   /** The position of the log's end when the first page was compared. */
   until?: number
-  /** The entities of sent pages of which the replica and the log held the same. The heal leaves them out. */
+  /** Entities of which the replica and the log held the same when their page was sent. The heal leaves them out. */
   readonly same: Set<string>
-  /** What the relay must ask the replica for, in this order. */
+  /** The relay's wants must be these, in this order. */
   readonly wanted: EntityHeads[]
 }
 

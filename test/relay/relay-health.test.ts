@@ -38,7 +38,7 @@ describe("/healthz", () => {
 
   it("answers 503 from the moment a log fails until it works again", async () => {
     await using relay = await startRelay()
-    expect((await healthOf(relay.url))[0]).toBe(200) // for 5 s the relay repeats this without a new trial of the disk
+    expect((await healthOf(relay.url))[0]).toBe(200) // for 5 s the relay repeats this answer without testing the disk
     const [one, two] = [await relay.dial(), await relay.dial()]
     await one.ack(one.push([note("e", actorOf(1))]))
     relay.disk.break()

@@ -57,7 +57,7 @@ const begun = (bytes: number) => {
   return frame
 }
 
-/** Sends frames that are not whole on all these connections, byte by byte, each byte in a piece of its own. */
+/** Sends the first `bytes` bytes of a frame on each connection, byte by byte, so that each byte arrives alone. */
 async function dribble(wires: readonly Wire[], bytes: number, each: () => void = () => {}): Promise<void> {
   for (const wire of wires) raw(wire).setNoDelay(true)
   const frame = begun(bytes)
@@ -133,7 +133,7 @@ describe("all connections together", () => {
     for (let i = 0; i < 12; i++) {
       const wire = await relay.dial()
       wires.push(wire)
-      wire.socket.pause() // the system buffers some MB for it, and the relay must keep the rest
+      wire.socket.pause() // the system buffers some MB for the client, and the relay must keep the rest
       wire.pull("w", null, { credit: 2 ** 40 })
       for (let still = 0; still < 10; still++) {
         await sleep(20)
@@ -213,8 +213,8 @@ describe("a frame in fragments of one byte, with pongs between them", () => {
   const PIECE = 65_507
 
   /**
-   * A piece of 65 kB with one fragment of one byte. The WebSocket library keeps the whole piece in memory because of
-   * that byte.
+   * 65 kB that are sent at once: a fragment of one byte, then pongs. The WebSocket library keeps all 65 kB in memory
+   * for the one byte.
    */
   const piece = (first: boolean) => {
     const fragment = Buffer.of(first ? 2 : 0, 0x81, 0, 0, 0, 0, 1)
@@ -239,7 +239,7 @@ describe("a frame in fragments of one byte, with pongs between them", () => {
     expect(kept).toBeGreaterThan(50 * PIECE)
     expect(relay.server.memory()).toBeGreaterThan(0.8 * kept)
     expect(relay.server.memory()).toBeLessThan(1.3 * kept)
-    raw(wire).write(Buffer.of(0x80, 0x80, 0, 0, 0, 0)) // the last fragment; the message is no valid one
+    raw(wire).write(Buffer.of(0x80, 0x80, 0, 0, 0, 0)) // the last fragment: it completes an invalid message
     expect((await wire.ended()).code).toBe(4400)
     expect(await heap()).toBeLessThan(before + 20 * PIECE)
   })
@@ -271,7 +271,7 @@ describe("a frame in fragments of one byte, with pongs between them", () => {
   })
 })
 
-/** The bytes of a push, made once, because client and relay share this process and its heap is measured. */
+/** Encodes a push. It is called once: the clients share this process with the relay, and its heap is measured. */
 const push = (id: string) =>
   encode({ t: "push", w: "w", id, entries: [0, 1].map((i) => note(`e${i}`, A, noise(950_000))) })
 
@@ -299,7 +299,7 @@ describe("a connection that pushes and goes", () => {
     await healthy.ping()
     relay.disk.hold()
     blocking.push([note("first", A)])
-    blocking.send({ t: "have", w: "w", page: [], more: true }) // this have has its turn until the push is flushed
+    blocking.send({ t: "have", w: "w", page: [], more: true }) // waits for the flush, and later messages wait for it
     await blocking.ping()
     const before = await heap()
     expect(await pushAndGo(relay, pushed)).toBe(40)
@@ -346,7 +346,7 @@ describe("a frame that comes byte by byte", () => {
     await using relay = await started({}, [])
     const wires: Wire[] = []
     for (let i = 0; i < 100; i++) wires.push(await relay.dial())
-    await dribble(wires, 50) // what is made once is made before the measurement
+    await dribble(wires, 50) // takes the memory that a connection takes once
     const [before, charged] = [await heap(), relay.server.memory()]
     await dribble(wires, 200)
     const kept = (await heap()) - before

@@ -50,8 +50,8 @@ describe("headwater-relay serve", () => {
       Object.assign(process.env, { PORT: "0", HOST: "localhost", DATA_DIR: newFolder() })
       const { url, port } = JSON.parse(await start(file, ["serve"]).line()) as { url: string; port: number }
       expect(url).toBe(`ws://localhost:${port}`)
-      // An empty variable counts as an unset one. The usual port 4400 may be taken, so this relay is given a host for
-      // which it refuses to start.
+      // An empty variable counts as an unset one. The usual port 4400 may be taken, so the relay must end before it
+      // listens: it refuses to start for this host.
       Object.assign(process.env, { PORT: "", HOST: "" })
       const bold = start(file, ["serve", "--host", "0.0.0.0", "--data", newFolder()])
       expect(await bold.exited).toEqual({ code: 1, signal: null })
@@ -114,7 +114,7 @@ describe("headwater-relay serve", () => {
   })
 
   it("is ready for a signal before it says that it listens", async () => {
-    // A quick parent process: its signal arrives together with the line.
+    // Sends SIGTERM while the relay writes its first line, as a quick parent process could.
     const quick = `const { write } = process.stdout
       process.stdout.write = (line) => {
         process.kill(process.pid, "SIGTERM")

@@ -168,7 +168,7 @@ describe("a large entry", () => {
   }
 
   const sizeOf = ({ chunks, blobs = [] }: Entry) => [...chunks, ...blobs].reduce((sum, { length }) => sum + length, 0)
-  /** The size with which the chunks and blobs of `sized` have exactly as many bytes as a logged entry may have. */
+  /** With this size, the chunks and blobs of `sized` have as many bytes as a whole entry may have in the log. */
   const exact = 4_060_000 + LOGGED_ENTRY - sizeOf(sized("e", 4_060_000))
   it.each([
     ["its chunks and blobs", exact + 1],
@@ -404,8 +404,7 @@ describe("a failed flush", () => {
     relay.disk.hold()
     const first = genesis("f")
     const two = [1, 2].map((n) => chunkOf({ actor: A, startOp: 2, deps: [first.hash], value: `${n}` }))
-    // The second change has the same (actor, seq) as the first, so its verdict would be SEQ_TAKEN if the first were not
-    // lost.
+    // Both changes of A have the same seq. The verdict on the second would be SEQ_TAKEN if the first were not lost.
     const id = writer.push([{ ...note("f", A), chunks: [first.chunk, ...two] }])
     await writer.quiet()
     relay.disk.break()

@@ -104,7 +104,7 @@ describe("an upgrade", () => {
     for (const [, f] of timers.splice(0)) f()
     expect((await silent.ended()).code).toBe(4408)
     await busy.ping()
-    for (const [, f] of timers) setTimeout(f, 50) // the time limits of `stop`, when the relay is disposed of
+    for (const [, f] of timers) setTimeout(f, 50) // the time limit of the close, and the watch for silence of `busy`
   })
 })
 
@@ -126,7 +126,7 @@ async function allFrom(socket: Socket): Promise<Buffer> {
   return Buffer.concat(chunks)
 }
 
-/** Asks for an upgrade that is refused, and then leaves its own half of the socket open. */
+/** Asks for an upgrade that is refused, and then leaves the client's half of the socket open. */
 async function leaveHalfOpen(url: string): Promise<Socket> {
   const socket = askForUpgrade(url)
   expect((await allFrom(socket)).toString()).toMatch(/^HTTP\/1.1 400 /)
@@ -136,7 +136,7 @@ async function leaveHalfOpen(url: string): Promise<Socket> {
 describe("a refused upgrade", () => {
   it("neither counts as a socket nor delays a stop, even if its sender leaves its half open", async () => {
     await using relay = await startRelay({ connections: 1 })
-    // The relay takes 64 plain requests besides its sockets. Refused upgrades must not use these up.
+    // Besides its WebSockets, the relay accepts 64 plain connections. Refused upgrades must not use these up.
     const sockets = []
     for (let i = 0; i < 66; i++) sockets.push(await leaveHalfOpen(relay.url))
     expect((await upgrade(relay.url)).status).toBe(101)
@@ -224,7 +224,7 @@ describe("a connection that is closed by the relay", () => {
   })
 })
 
-/** Does something hostile beside a healthy connection, and checks that the healthy one is served as ever. */
+/** Runs `hostile` beside a healthy connection, and checks that the relay still serves the healthy one. */
 async function unharmed(relay: TestRelay, hostile: (healthy: Wire) => Promise<void>): Promise<void> {
   const healthy = await relay.dial()
   healthy.pull()

@@ -59,7 +59,7 @@ async function startTurned(): Promise<{ clock: TurnedClock; relay: TestRelay; wi
   return { clock, relay, wire }
 }
 
-/** Stops the relay, and turns the clock meanwhile, so that the time limits of the stop pass. */
+/** Stops the relay. Meanwhile turns the clock, so that the time limits of the stop end. */
 async function end(relay: TestRelay, clock: TurnedClock): Promise<void> {
   const turning = setInterval(() => clock.pass(SECOND), 5)
   await relay[Symbol.asyncDispose]()
@@ -186,7 +186,7 @@ describe("a socket", () => {
       await writer.ping()
       if (s < 60) expect(relay.server.buffered()).toBeGreaterThan(2 ** 20)
     }
-    // The socket was cut off without a close frame, because that could not get through either.
+    // The relay cut off the socket without a close frame, because a close frame could not get through a full socket.
     expect(relay.server.buffered()).toBe(0)
     wire.socket.resume()
     expect((await wire.ended()).code).toBe(1006)

@@ -13,16 +13,19 @@ import { dice } from "../support/dice.ts"
 import { note } from "../support/relay.ts"
 import { type Replica, Served } from "../support/served.ts"
 
-/** One pull with a cursor (or from the beginning), and what has been sent in answer to it. */
+/** A pull with a cursor (or from the beginning), and what the relay has sent in answer to it. */
 interface Asked {
   /** The position of the pull's cursor. */
   readonly from: number
-  /** Bytes of credit granted since the pull, and bytes of items that were sent since. */
+  /** Bytes of credit that the pull and later grants have given. */
   granted: number
+  /** Bytes of the items that the relay has sent. */
   sent: number
-  /** The position up to which entries were sent. */
+  /** The position up to which the relay has sent entries. */
   at: number
+  /** Whether the relay has named the principal. */
   introduced: boolean
+  /** Whether the last frame said that nothing more follows. */
   level: boolean
 }
 
@@ -30,9 +33,7 @@ interface Asked {
 class Checked {
   readonly replica: Replica
   readonly pushes = new Map<string, readonly Entry[]>()
-  /**
-   * The first failed expectation. It is kept here, because the connection would swallow an error thrown by its `send`.
-   */
+  /** The first failed expectation. `checkQuiet` throws it: the connection swallows errors thrown while it sends. */
   #wrong: unknown
   /** The cursors that the relay sent to it. */
   readonly cursors: Cursor[] = []
@@ -65,8 +66,8 @@ class Checked {
   }
 
   /**
-   * Call this when nothing more happens by itself and the socket has room. Then either everything was sent or the
-   * credit is used up.
+   * Call this when the relay has nothing more to do and the socket has room. Checks that everything was sent, or that
+   * the credit is used up.
    */
   checkQuiet(): void {
     if (this.#wrong) throw this.#wrong
@@ -169,7 +170,7 @@ async function play(seed: number, sizes: Record<string, number>): Promise<{ read
     if (what < 4) one.push(notes())
     else if (what === 4) one.push([note(`v${step}`, actorOf(step))], "v")
     else if (what < 8) {
-      // The socket is emptied first, because after a pull on a full socket one cannot say which pull a frame answers.
+      // The socket is emptied first: after a pull on a full socket, the test could not tell which pull a frame answers.
       if (one.replica.buffered > 0) one.replica.drain()
       one.pull(one.cursors.length > 0 && below(3) > 0 ? one.cursors[below(one.cursors.length)]! : null, below(4) * 200)
     } else if (what < 9) one.grant(below(600))
@@ -233,7 +234,7 @@ describe("a follower that throws", () => {
     if (what === "broke") {
       told.length = 0
       served.damage(genesis("e").chunk)
-      served.connect().pull() // reading the damaged record is what finds it
+      served.connect().pull() // the relay finds the damage when it reads the record
       await served.settled()
     }
     expect(told).toEqual([`${what} first`, `${what} second`])

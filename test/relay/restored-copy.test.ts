@@ -1,4 +1,4 @@
-/** A replica has pulled from a damaged log. Then an undamaged copy of that log is put back. */
+/** A replica pulls from a damaged log. Then an older, undamaged copy of this log takes its place. */
 import { beforeAll, describe, expect, it } from "vitest"
 import { position } from "../../src/wire/protocol.ts"
 import { actorOf, genesis } from "../support/changes.ts"

@@ -1,4 +1,4 @@
-/** What the relay writes past the WebSocket library, on sockets that the test makes itself. */
+/** The frames that the relay writes without the WebSocket library, on sockets that the test makes itself. */
 import { EventEmitter } from "node:events"
 import { PassThrough } from "node:stream"
 import { expect, it } from "vitest"

@@ -1,4 +1,4 @@
-/** Whose change is given back to a relay that has lost it, when another account has connected in the same session. */
+/** A relay loses its log after another account has connected. The device gives back each change under its account. */
 import { memoryStore } from "headwater/memory"
 import { beforeEach, expect, test } from "vitest"
 import type { ClientMessage, RelayMessage } from "../../src/wire/protocol.ts"
@@ -7,7 +7,7 @@ import { ScriptedRelay } from "../support/scripted-relay.ts"
 
 let relay: ScriptedRelay
 let commits = Promise.resolve()
-/** Whether the next commit fails although its writes are on the disk. */
+/** Whether the next commit fails after its writes are on the disk. */
 let failsNext = false
 let release = () => {}
 
@@ -39,7 +39,7 @@ beforeEach(() => {
   relay = new ScriptedRelay()
 })
 
-/** The relay has lost its log, and asks for everything of a note. Returns the pushes that give the note back. */
+/** The relay loses its log and wants all changes of a note. Returns the pushes that give them back. */
 async function givenBack(id: string) {
   const pushes = relay.count("push")
   relay.say({ t: "notice", w, code: "CURSOR_UNKNOWN" })

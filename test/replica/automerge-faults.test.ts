@@ -1,7 +1,7 @@
 /**
- * Automerge fails as it does when WebAssembly has no memory left. The scenario runs once for each of its calls of
- * Automerge, and in each run another call fails, alone or with all later calls. Afterwards Automerge works again, and
- * no saved or received change may be missing or marked as bad.
+ * Automerge fails as it does when WebAssembly has no memory left. The scenario runs once for each call of Automerge
+ * that it makes, and this call fails, alone or with all later calls. Afterwards Automerge works again, and no saved or
+ * received change may be missing or marked as bad.
  */
 import { memoryStore } from "headwater/memory"
 import { beforeAll, expect, test } from "vitest"
@@ -25,7 +25,7 @@ interface Outcome {
 async function scenario(nth: number, on: boolean): Promise<Outcome> {
   const disk = memoryStore()
   const relay = new ScriptedRelay()
-  // so that Automerge can fail in a creation and in a projection, too
+  // Creations and projections call Automerge, so that it can fail in them, too.
   const env = { ...relay.env, sizes: { encodeWrites: false, readRows: false } }
   const level = async (items: Parameters<typeof item>[1][], position: number) => {
     const entries = items.map((changes, i) => item(["a", "f"][i]!, changes))

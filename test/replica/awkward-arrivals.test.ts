@@ -15,8 +15,8 @@ import { startRelay } from "../support/relay.ts"
 import { ScriptedRelay } from "../support/scripted-relay.ts"
 import { until } from "../support/until.ts"
 
-// Messages at an awkward moment: they are incomplete, come together with others, contradict what this device has, or
-// meet damaged records.
+// Messages of the relay at an awkward moment: they are incomplete, arrive together with others, contradict the changes
+// of this device, or arrive while a record is damaged.
 beforeAll(() => loadAutomerge())
 
 test("an id is created in two collections: both devices show the entity of the log", async () => {
@@ -114,7 +114,7 @@ test("a change that was judged in the group in which its entity arrived stays ou
   const bad = next(good, 666, { actor: "b".repeat(32), startOp: 2 ** 22 })
   const items = [item("e", [genesis, good, bad])]
   const received = receiveEntries(new ConnectionSteps(replica), { items, cursor: at(2), level: true })
-  expect(await ws.notes.read("e")).toMatchObject({ n: 1 }) // in the group of the arrival
+  expect(await ws.notes.read("e")).toMatchObject({ n: 1 }) // in the group of steps in which the entries arrive
   await received
   expect([...(replica.bad.get("e")?.keys() ?? [])]).toEqual([bad.hash])
   replica.documents.drop("e")
@@ -293,7 +293,8 @@ test("the device asks for a damaged change on the connection that is open", asyn
   await ws.notes.update("e", (draft) => void (draft.title = "mine"))
   await relay.pass(1000)
   expect(relay.last("have").page).toEqual([["e", [genesis.hash]]])
-  // If the pull came first, the stream before the `have` would use up the new credit, and its entries are ignored.
+  // If the pull came first, entries that the relay sends before it reads the `have` would use up the new credit. The
+  // device ignores these entries.
   expect(relay.heard.slice(-2).map(({ t }) => t)).toEqual(["have", "pull"])
   await givesBack(relay, one, two)
   expect(ws.notes.get("e")).toMatchObject({ n: 2, title: "mine" })
@@ -301,7 +302,7 @@ test("the device asks for a damaged change on the connection that is open", asyn
   await ws.close()
 })
 
-/** Makes a store with two notes that were never pushed, and changes the record of the first note's last change. */
+/** Makes a store with two notes that were never pushed. `spoil` changes the record of the last change of note a1. */
 async function spoilt(spoil: (value: Uint8Array) => Uint8Array) {
   const store = memoryStore()
   const ws = await open(undefined, store)

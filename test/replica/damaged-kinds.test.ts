@@ -1,6 +1,6 @@
 /**
- * Values on the disk of a `nodeStore` whose first byte is damaged, which says whether the value is text or bytes. Such
- * damage belongs to one record, so it must cost nothing but this record.
+ * The first byte of a value on the disk of a `nodeStore` says whether the value is text or bytes. When this byte is
+ * damaged, only its record may be lost.
  */
 import { collection, type Mended, openWorkspace, shape } from "headwater"
 import { nodeStore } from "headwater/node"
@@ -12,7 +12,7 @@ import { harmKind, newFolder, removeFolder } from "../support/store/fixtures.ts"
 import { until } from "../support/until.ts"
 
 const notes = collection("notes", shape<{ title?: string }>())
-/** So many notes that one commit writes them as pages. */
+/** One commit writes this many notes as pages. */
 const IN_PAGES = 300
 
 let folder: string
@@ -51,7 +51,7 @@ test.each([
     const mended: string[] = []
     const again = await open((one) => mended.push(one.record))
     await until(() => again.notes.all().length === count && !again.notes.all().some(({ $stale }) => $stale), again)
-    // A damaged journal only means that everything is read again, and nobody has read the change yet.
+    // A damaged journal is not reported, because all records are then read again. The change has not been read yet.
     expect(mended.includes(kind)).toBe(kind !== "journal" && kind !== "change")
     await again.notes.create({ title: "new" }, { id: "new" })
     await again.close()

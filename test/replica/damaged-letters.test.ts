@@ -1,6 +1,6 @@
 /**
  * Records in which the disk has damaged a single letter, so that they are still JSON of the right shape, and a record
- * whose key is damaged. A replica must not believe them.
+ * whose key is damaged. A replica must notice the damage.
  */
 import { collection, openWorkspace, shape } from "headwater"
 import { memoryStore } from "headwater/memory"
@@ -14,7 +14,7 @@ const notes = collection("notes", shape<{ title: string }>())
 const open = (store: Store, url?: string) =>
   openWorkspace({ id: "w", collections: { notes }, store, relay: url === undefined ? undefined : { url } })
 
-/** So many notes that one commit writes their rows and their outbox records as pages. */
+/** One commit writes the rows and the outbox records of this many notes as pages. */
 const IN_PAGES = 300
 
 /** Returns a store with notes that no relay has. */
@@ -34,7 +34,7 @@ async function harm(store: Store, kind: string, change: (key: Key, value: string
   await release()
 }
 
-/** Replaces `letters` behind the first place of `text` in a record. */
+/** Returns a `change` for `harm` that overwrites the letters behind the first `text` of a record. */
 const letters = (text: string, replacement: string) => (key: Key, value: string) => {
   const from = value.indexOf(text) + text.length
   expect(from).toBeGreaterThan(text.length)
@@ -43,7 +43,7 @@ const letters = (text: string, replacement: string) => (key: Key, value: string)
   return [[key, harmed]] as Write[]
 }
 
-/** Lets the relay store everything that the device says it lacks, and returns how many notes another device then has. */
+/** Connects to an empty relay until `whenStored` resolves. Returns how many notes another device then gets from it. */
 async function notesAfterStored(store: Store): Promise<number> {
   await using relay = await startRelay()
   const ws = await open(store, relay.url)

@@ -1,4 +1,4 @@
-/** Damaged records that an opening finds while the disk takes no writes. */
+/** A workspace is opened with a damaged record while the disk takes no writes. */
 import { memoryStore } from "headwater/memory"
 import { beforeAll, expect, test } from "vitest"
 import { replicaOf } from "../../src/app/workspace.ts"
@@ -23,7 +23,7 @@ async function closed() {
   const ws = await open(undefined, store, env)
   for (const id of ["a", "b"]) await ws.notes.create({ title: id }, { id })
   const [owed] = replicaOf(ws).outbox.of("a")
-  await ws.close() // folds
+  await ws.close() // moves the loose records into pages
   return { full, store, relay, env, hash: owed!.hash }
 }
 
@@ -53,7 +53,7 @@ test.each(kinds)(
     const ws = await open({ url }, store, env)
     const titles = () => ws.notes.all().map(({ title }) => title)
     expect([ws.status.phase, ws.status.error?.code]).toEqual(["error", "STORE_FAILED"])
-    expect(titles()).toEqual(kind === "page" ? [] : ["a", "b"]) // the page has the row that is damaged, too
+    expect(titles()).toEqual(kind === "page" ? [] : ["a", "b"]) // the rows are in the page
     await expect(ws.notes.update("b", (draft) => void (draft.n = 1))).rejects.toMatchObject({ code: "STORE_FAILED" })
     let stored = false
     const waits = ws.whenStored().then(() => (stored = true))

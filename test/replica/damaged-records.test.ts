@@ -33,8 +33,8 @@ async function overwrite(store: Store, key: Key, value: Value | undefined): Prom
 }
 
 /**
- * Opens a workspace with an edit that the relay has stored. The edit is still owed here, because its ack was lost. The
- * edited entity has a document.
+ * Opens a workspace with an edit that the relay has stored. The edit is still in the outbox, because its ack was lost.
+ * The edited entity has a live document.
  */
 async function unacknowledged() {
   const relay = new ScriptedRelay()
@@ -149,7 +149,7 @@ test("making a damaged derived change again removes its verdict, and changes tha
   await overwrite(store, keys.change(w, "e", hash), GARBAGE)
 
   const again = await openTexts(store)
-  // As earlier versions marked it, which did not make it again when they found the damage.
+  // Earlier versions marked the damaged change in this way, and did not make it again.
   await replicaOf(again).step([], (tx) => {
     tx.markBad("e", hash, { code: "CHUNK_BAD", automerge: "", damaged: true })
     tx.markStale("e", { suspects: [], waiting: false })
@@ -224,7 +224,7 @@ test.each([
   await ws.close()
 })
 
-// The disk has also lost the outbox record of the change, so the change is not known to be owed any more.
+// The relay has acknowledged the change, so the change is not owed. The workspace is opened without a relay.
 test("a row shows what can still be read of an entity whose last change is damaged and may never come back", async () => {
   const { relay, store, ws } = await unacknowledged()
   await relay.pass(5000)

@@ -34,11 +34,11 @@ const records: [string, readonly string[]][] = [
   ["rejected change", ["w", "rejected", ID, HASH]],
 ]
 
-/** Kinds of loose records in which `null` is valid, because it says that the record in the page is gone. */
+/** Kinds of loose records in which `null` is valid: it says that the record of this id in a page is removed. */
 const mayBeGone = new Set(["row", "outbox record"])
 
 for (const [what, key] of records) {
-  // A store reads a value that it cannot decode as no bytes.
+  // An empty Uint8Array is what a store returns for a value that it cannot decode.
   const shapes = [...(mayBeGone.has(what) ? [] : [null]), {}, [null], 7]
   const values = [new Uint8Array(), "{garbage", ...shapes.map((shape) => writeJson(key, shape))]
   test.each(values)(`a record of the kind "${what}" that is %s does not prevent opening`, async (value) => {

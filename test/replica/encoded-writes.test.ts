@@ -1,4 +1,4 @@
-/** A workspace that encodes creations and edits of closed entities does and saves the same as one that uses Automerge. */
+/** A workspace encodes writes of entities without a document. It must save the same as one that uses Automerge. */
 import fc from "fast-check"
 import { beforeAll, expect, test } from "vitest"
 import type { Env } from "../../src/base/env.ts"

@@ -113,7 +113,7 @@ describe("a change that the disk has damaged, and that the relay sends", () => {
     await relay.pass(3000)
     await greet(relay, "alice", 2, { level: undefined })
     const items = [{ entry: { ...entries[0]!, by: "alice" } }]
-    // The device found the damage when it pushed, and has asked the relay again. These entries answer it.
+    // The device found the damage when it pushed the change, and began a heal. These entries are the answer.
     await greet(relay, "alice", 3, { items })
     await relay.pass(200)
     seen.error = again.status.error
@@ -251,7 +251,7 @@ describe("an app update during which WebAssembly has no memory", () => {
     const openNext = () => openWorkspace({ id: "w", collections: next, store: disk, env })
     const restore = exhaust(10)
     const during = await openNext()
-    await new Promise((resolve) => setTimeout(resolve, 200)) // within this time the rows are made again, or fail
+    await new Promise((resolve) => setTimeout(resolve, 200)) // meanwhile the rows are made again, or Automerge fails
     seen.during = during.notes.all().length
     seen.failures = restore()
     await during.close()

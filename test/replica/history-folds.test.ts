@@ -1,6 +1,6 @@
 /**
- * Histories are folded into pages while a workspace is open: what moves and when, what stays loose, what a crash or a
- * failure at any commit leaves, and how damage to a page is mended.
+ * Histories are folded into pages while a workspace is open. The tests say which changes move and when, which stay
+ * loose, what is on the disk after a crash or a failed commit, and how a damaged page is mended.
  */
 import { collection, openWorkspace, shape, text } from "headwater"
 import { memoryStore } from "headwater/memory"
@@ -178,7 +178,7 @@ test("who pushed a change, and whether it was adopted, is the same after a fold"
 
 // ── crashes and failures ─────────────────────────────────────────────────────────────────────────────────────────────
 
-/** Passes calls on, and counts the commits that fold. `fail` is asked about each of them. */
+/** Makes a store on `disk` that counts the commits that fold. `fail`: whether such a commit fails, and when. */
 function watched(disk: Store, fail: (fold: number) => "before" | "after" | undefined) {
   let folds = 0
   const store: Store = {
@@ -208,7 +208,7 @@ test.each(["before", "after"] as const)(
       await relay.pass(3000)
       await type(ws, "abcd", 3)
       await relay.pass(LONG)
-      await relay.pass(200_000) // after a fold that failed the next one waits for minutes
+      await relay.pass(200_000) // after a failed fold, the next fold begins minutes later
       folds = done()
       expect(await ws.notes.read("e")).toMatchObject({ body: "babcd" })
       await ws.close()
@@ -256,7 +256,7 @@ test("another writer on the same store follows a fold, and loses no edit by it",
 
 // ── damage ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-/** Flips a byte in each page of the note, or takes all bytes of them. */
+/** Flips a byte in each page of the note. `whole`: empties the pages instead. */
 async function harm(store: Store, whole: boolean): Promise<void> {
   for (const [key, value] of await store.list(keys.historyOf(w, "e"))) {
     const bytes = (value as Uint8Array).slice()

@@ -1,4 +1,4 @@
-/** Pages of an entity's history: what is written is read, and damage costs little and is always noticed. */
+/** Pages of an entity's history: they are read as they were written, and damage is noticed and costs few changes. */
 import fc from "fast-check"
 import { beforeAll, describe, expect, test } from "vitest"
 import { genesisOf } from "../../src/document/derived-changes.ts"
@@ -19,7 +19,7 @@ const ENTITY = "e"
 
 beforeAll(() => loadAutomerge())
 
-/** A history of `count` changes by two authors, each with words of its own kind. */
+/** A history of `count` changes by two actors. The changes differ in the fields `by`, `adopted` and `once`. */
 function history(count: number, entity = ENTITY): Held[] {
   if (count === 0) return []
   const genesis = genesisOf(entity, "notes")
@@ -53,9 +53,9 @@ describe("a page", () => {
   const all = history(11)
   const blocks = [all.slice(0, 4), all.slice(4, 8), all.slice(8)].map((held) => writeBlock(key, held))
   const page = joinBlocks(blocks)
-  /** Bytes of the length in front of a block. */
+  /** How many bytes the length in front of a block takes. */
   const lengthOf = (bytes: Uint8Array) => (bytes.length < 128 ? 1 : 2)
-  /** For each byte of the page: the block to which it belongs, and whether it is of the block's length. */
+  /** For each byte of the page: the number of its block, and whether the byte is part of the length of the block. */
   const places = blocks.flatMap(({ bytes }, block) =>
     Array.from({ length: lengthOf(bytes) + bytes.length }, (_, i) => ({ block, isLength: i < lengthOf(bytes) })),
   )
@@ -72,7 +72,7 @@ describe("a page", () => {
         const bytes = page.slice()
         bytes[at]! ^= flip
         const found = read(bytes)
-        // A damaged length takes the later blocks along.
+        // If the length of a block is damaged, this block and all later ones are lost.
         const left = all.filter((_, i) => (isLength ? i >> 2 < block : i >> 2 !== block))
         expect(found.slice(0, left.length), `byte ${at}`).toEqual(left.map(plain))
         if (!isLength) expect(readPage(key, bytes).filter(({ held }) => held === undefined)).toHaveLength(1)
@@ -115,7 +115,7 @@ const act = fc.oneof(
   { weight: 1, arbitrary: fc.record({ takeOut: fc.nat(LENGTH - 1) }) },
 )
 
-/** Folds as the replica does: what is damaged is taken out first. Returns what was lost. */
+/** Folds as the replica does: it first removes damaged blocks from the pages. `stays`: the change that stays loose. */
 async function fold(store: Store, stays: string | undefined): Promise<void> {
   const plan = await foldHistory(store, W, ENTITY, (hash) => hash !== stays, sizes)
   if (plan === "damaged") {
@@ -160,7 +160,7 @@ test("whatever is added, folded, damaged and taken out, the disk has what a map 
           bytes[one.harm % bytes.length]! ^= one.flip
           await store.commit([[key, bytes]])
           const left = new Set([...heldIn(readPage(key, bytes))].map(({ change }) => change.hash))
-          // What cannot be read any more is gone, unless there is another copy. The replica asks the relay for it.
+          // A change that cannot be read any more is lost, unless the disk has another copy of it.
           const copies = (await readHistory(store, W, ENTITY)).held
           for (const { change } of before) {
             const copy = copies.get(change.hash)
@@ -264,7 +264,7 @@ test("a change that is folded while its history is read is read", async () => {
   const records = all.map(
     (held) => [keys.change(W, ENTITY, held.change.hash), encodeSaved(entryOf(ENTITY, held))] as const,
   )
-  // Another writer folds between the two readings of the store.
+  // Another writer folds between the two lists with which `readHistory` reads the store.
   let readings = 0
   const store: Store = {
     ...inner,

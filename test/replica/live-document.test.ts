@@ -13,21 +13,21 @@ beforeAll(() => loadAutomerge())
 
 const collection = "notes"
 
-/** Types a letter into the note, or takes it back. */
+/** Types a letter into the note, or deletes it if `n` is odd. */
 function type(entity: Entity, n: number): Change[] {
   const splice = { key: "body", at: 1, remove: n % 2, insert: n % 2 === 0 ? "x" : "" }
   const changes: Changes = { set: new Map(), remove: [], text: new Map(), splices: [splice] }
   return entity.write(notes, changes, 5 + n)
 }
 
-/** Makes an entity with its document and changes, and keeps nothing of it but what is returned. */
+/** Makes a live document with `count` edits. Nothing but the result refers to its changes. */
 function typed(count: number): Live {
   const live = new Live(Entity.create(ID, collection, actorOf(0)))
   const hold = (changes: Change[]) => {
     for (const change of changes) live.add({ change, collection, by: "alice" })
   }
   live.add({ change: live.entity.genesis, collection })
-  // The relay had not named the principal when the note was made.
+  // These changes have no `by`: the relay had not named the principal when the note was made.
   for (const change of live.entity.write(notes, createdNote({ body: "hello" }), 5)) live.add({ change, collection })
   for (let n = 0; n < count; n++) hold(type(live.entity, n))
   return live
@@ -44,7 +44,7 @@ test("the heap hardly grows with the changes of a document", () => {
   const before = used()
   for (let n = 0; n < 8000; n++)
     for (const change of type(live.entity, n)) live.add({ change, collection, by: "alice" })
-  // As objects, the changes took 850 bytes of heap each.
+  // A change that is kept as an object takes 850 bytes of heap.
   expect((used() - before) / 8000).toBeLessThan(40)
   expect(live.changes.size).toBe(10_003)
 })

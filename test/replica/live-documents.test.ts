@@ -11,7 +11,7 @@ const notes = collection("notes", shape<{ title: string; body?: string }>(), { f
 const env = { ...systemEnv, sizes: { arrivals: 0 } }
 
 /**
- * Opens a workspace. `hydrated` lists the entities that it hydrates: each hydration lists the changes of one entity.
+ * Opens a workspace. `hydrated`: the entities whose changes were listed on the disk, which each hydration does once.
  * `live` returns those of the given entities whose documents are live.
  */
 async function opened(documentBytes?: number) {

@@ -1,4 +1,4 @@
-/** How much work a long note costs while many of its changes wait for a missing one. */
+/** The cost of a note thousands of whose changes wait for a missing change. */
 import { expect, test, vi } from "vitest"
 import type { Authorship } from "../../src/replica/authorship.ts"
 import { emptyState, type StaleRecord } from "../../src/replica/disk/records.ts"
@@ -25,7 +25,7 @@ function transaction(): Transaction {
   return new Transaction("w", below)
 }
 
-/** Runs `work`, and returns how many elements arrays were searched through by it. */
+/** Runs `work`. Returns the sum of the lengths of the arrays that it searched with `includes`. */
 function searched(work: () => void): number {
   let elements = 0
   const includes = Array.prototype.includes

@@ -12,7 +12,7 @@ import { ScriptedRelay } from "../support/scripted-relay.ts"
 const ENTITIES = 40
 const OPERATIONS = 20_000
 
-/** The changes of a note: the last one writes the same key over and over, 20,000 times in fewer than 100 bytes. */
+/** The changes of a note. The last change has fewer than 100 bytes, and writes the same key 20,000 times. */
 function manyOperations(id: string): Change[] {
   const genesis = genesisOf(id, "notes")
   const operations = new NewOperations(2)
@@ -69,7 +69,7 @@ async function receive(sizes: Partial<Sizes>): Promise<Seen> {
 
 it("a step that makes rows ends after a number of operations, and gives other work its turn before", async () => {
   const bytes = entities.flatMap(manyOperations).reduce((sum, { chunk }) => sum + chunk.length, 0)
-  expect(bytes).toBeLessThan(2 ** 15) // with more bytes, other work would have its turn for these
+  expect(bytes).toBeLessThan(2 ** 15) // so few bytes alone give other work no turn
   const { rowCommits, turns } = await receive({ readOperations: 4 * OPERATIONS })
   expect(rowCommits).toBeGreaterThanOrEqual(ENTITIES / 4)
   expect(turns).toBeGreaterThanOrEqual(ENTITIES / 4)

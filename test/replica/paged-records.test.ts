@@ -94,7 +94,7 @@ test("a restart finds all records, whatever was written, removed and folded", as
         expect(i).toBeLessThan(20) // otherwise folding never ends
       }
       expect((await open()).found).toEqual(model)
-      // Loose records, and a null for each removed record that is still in a page.
+      // These are loose records, and a null for each removed record that is still in a page.
       expect((await store.list(["r"])).length).toBeLessThan(3 + 4 * 4)
       await release()
     }),
@@ -157,12 +157,12 @@ test("folding many loose records, as when a workspace closes, reads each record 
     await release()
     return read
   }
-  // The first fold fills 4 pages, and the others, too, except the last.
+  // Each fold fills 4 pages of 100 records, except perhaps the last fold.
   const { folds, values } = await cost(8000)
   expect(folds).toBeLessThanOrEqual(8000 / 400 + 1)
   expect(values).toBeLessThan(1.5 * 8000)
-  // The first fold takes 80 of 90 loose records, the second one the others. Each lists the loose records, and the second
-  // one gets the page to which it adds.
+  // The first fold moves 80 of 90 loose records, and the second one moves the other 10. Both list the loose records.
+  // The second fold also gets the page to which it adds.
   expect(await cost(90)).toEqual({ folds: 2, gets: 1, values: 90 + 10 + 1 })
 })
 
@@ -197,7 +197,7 @@ test("the outbox is the same after a restart: by entity, by principal, and in th
           const pending = of.length > 0 ? { fields, creation: of.some(({ startOp }) => startOp === 1) } : undefined
           expect(shown.pending(entity)).toEqual(pending)
           const first = inOrder.findIndex(({ principal, how }) => principal === "alice" && how !== "adopt")
-          if (first >= 0) others += inOrder.length - first // her records, and later ones that depend on them
+          if (first >= 0) others += inOrder.length - first // alice's records, and later ones of the entity
           expect([...shown.pushable(bob)].includes(entity)).toBe(of.length > 0 && first !== 0)
         }
         expect(shown.others(bob)).toEqual(others > 0 ? [{ principal: "alice", pending: others }] : [])

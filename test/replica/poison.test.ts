@@ -11,9 +11,9 @@ import { type Change, deriveChange, isDerived, readChange } from "../../src/wire
 import { forged, type Op, put } from "../support/hostile.ts"
 import { startRelay, type TestRelay } from "../support/relay.ts"
 
-// Each test pushes one entity with unusual changes. The relay of these tests accepts all of them, also a forged genesis,
-// because a replica must not rely on what another relay has let into a log. A replica sets the bad changes aside, and
-// goes on with everything else.
+// Each test pushes one entity with unusual changes. A replica must not rely on a relay to refuse such changes, so the
+// relay of these tests accepts all of them, even a forged genesis. The replica sets the bad changes aside, and goes on
+// with all other changes.
 vi.mock("../../src/wire/named-changes.ts", async (original) => ({
   ...(await original<typeof import("../../src/wire/named-changes.ts")>()),
   derivation: (entity: string, _: string, change: Change) => (isDerived(entity, change) ? "derived" : undefined),
@@ -37,7 +37,7 @@ afterEach(async () => {
 const open = () =>
   openWorkspace({ id: "w", collections: { notes }, store: nodeStore(folder), relay: { url: relay.url } })
 
-/** Pushes changes of the odd entity, as any program that speaks the protocol could. The relay accepts all of them. */
+/** Pushes changes of the entity `ODD`, as any program that speaks the protocol could. The relay accepts all of them. */
 async function push(changes: readonly Change[], of = "notes"): Promise<void> {
   const wire = await relay.dial()
   wire.pull()

@@ -1,4 +1,4 @@
-/** What a replica reads again after another writer was first, after a failed commit, or because a record is damaged. */
+/** What a replica reads again after another writer's commit, after a failed commit, or because a record is damaged. */
 
 import { collection, HeadwaterError, openWorkspace, shape, text } from "headwater"
 import { memoryStore } from "headwater/memory"
@@ -66,7 +66,7 @@ test("the outbox never lacks owed changes while it is read again, or when that f
 
 test("a fold does not overwrite a damaged page of the outbox", async () => {
   const { disk, tab, release } = await shared()
-  const a = await open(tab(), { outboxPage: 100, outboxAtOnce: 3, looseOutbox: 2 }) // its page has room for more
+  const a = await open(tab(), { outboxPage: 100, outboxAtOnce: 3, looseOutbox: 2 }) // the page has room for a fold
   await Promise.all([1, 2, 3].map((n) => a.notes.create({ title: `${n}` }, { id: `e${n}` })))
   const pages = await disk.list(keys.outPages("w"))
   expect(pages.length).toBeGreaterThan(0)
@@ -75,7 +75,7 @@ test("a fold does not overwrite a damaged page of the outbox", async () => {
   await a.close() // the close folds loose records
   const b = await open(tab())
   const state = jsonIn(await disk.get(keys.state("w"))) as State
-  expect(state.heal).toBe(true) // so the relay will be asked what it lacks
+  expect(state.heal).toBe(true) // at the next connection, a heal shows which changes the relay lacks
   await b.close()
   await release()
 })
@@ -196,7 +196,7 @@ test("a replica that failed to open does not retry the disk beside the next repl
   const a = await openWorkspace({ id: "w", collections: { notes }, store: inner, env: relay.env })
   await a.notes.create({ title: "a" }, { id: "e1" })
   await a.close()
-  const release = await inner.claim("other") // so that the memory store stays open
+  const release = await inner.claim("other") // keeps the memory store open between the openings
   await inner.commit([[keys.row("w", "notes", "e1"), "{harmed"]])
   let fails = true
   let commits = 0

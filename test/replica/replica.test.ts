@@ -16,7 +16,7 @@ type Notes = Workspace<{ notes: typeof notes }>
 const opened = (store: Store, relay = new ScriptedRelay()): Promise<Notes> =>
   openWorkspace({ id: "w", collections: { notes }, store, env: relay.env })
 
-/** Makes a store. Each call of `fail` makes one of the next commits fail, before or after it takes effect. */
+/** Makes a store. Each call of `fail` makes one more of the next commits fail, before or after it takes effect. */
 function failing() {
   const plan: ("before" | "after")[] = []
   const store = memoryStore({
@@ -106,7 +106,7 @@ describe("a commit that fails", () => {
       await ws.notes.update(id, (_, edit) => edit.splice("body", 0, 0, String(i % 10))).catch(() => {})
     }
     await ws.close()
-    const again = await opened(store) // the update below hydrates, which throws on a duplicate (actor, seq)
+    const again = await opened(store) // the update below hydrates, and hydration throws on a duplicate (actor, seq)
     await again.notes.update(id, (draft) => void (draft.title = "alive"))
     expect(again.notes.get(id)?.title).toBe("alive")
     await again.close()

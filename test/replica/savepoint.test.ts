@@ -1,5 +1,6 @@
 /**
- * Only the step that throws is undone: its marks, its outbox records, its changes, and the documents that it touched.
+ * A step that throws is undone alone: its marks, its outbox records, its changes, and the documents that it touched.
+ * The other steps of its group are saved.
  */
 import fc from "fast-check"
 import { collection, openWorkspace, shape, text } from "headwater"
@@ -29,7 +30,7 @@ const owed = (n: number): Owed => ({
   ...{ how: "own", principal: null, fields: [] },
 })
 const mark = { suspects: [], waiting: false }
-/** The numbers of the plans whose `done` was called, which means that they are on the disk. */
+/** The numbers of the plans that were told with `done` that they are on the disk. */
 const done: number[] = []
 const verdict = { code: "CHUNK_BAD", automerge: "" } as const
 const ops: readonly ((tx: Transaction, n: number) => void)[] = [

@@ -9,7 +9,7 @@ import { until } from "../support/until.ts"
 
 beforeAll(() => loadAutomerge())
 
-/** A disk that fails at this step of a commit, and then answers no read until `heal` is called. */
+/** A disk that fails at this step of each commit and answers no read, from the call of `fail` to the call of `heal`. */
 function failing(failsAt: "commit" | "committed") {
   let broken = false
   let answer = () => {}
@@ -61,7 +61,7 @@ test.each(["commit", "committed"] as const)(
       ws.notes.update(id, (draft) => void (draft.title = what)).then(...note(what))
     const first = write("first", "a")
     await relay.settle()
-    const behind = write("behind", "a") // nothing was told of the failure yet
+    const behind = write("behind", "a") // the replica has not rejected the first write yet
     await relay.pass(2000)
     expect([outcomes, ws.notes.get("a")?.title, told]).toEqual([["first rejected"], "saved", []])
     const elsewhere = write("elsewhere", "b")

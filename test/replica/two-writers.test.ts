@@ -1,5 +1,5 @@
 /**
- * Several writers on one store, like tabs of a browser without locks. Each commits for itself, and no write is lost.
+ * Several replicas write to one store, like tabs of a browser without locks. No write may be lost.
  */
 import fc from "fast-check"
 import { collection, HeadwaterError, openWorkspace, shape, text } from "headwater"
@@ -48,7 +48,7 @@ test("an edit runs again if another tab has saved a change of the note first", a
   const [a, b] = [await open(tab()), await open(tab())]
   const { id } = await a.notes.create({ title: "one", body: "ab" })
   let calls = 0
-  // b learns of the note only with its own first commit.
+  // b learns of the note of a only when b commits something itself.
   const row = await b.notes.update(id, () => {}).catch((error: HeadwaterError) => error.code)
   expect(row).toBe("ENTITY_NOT_FOUND")
   await b.notes.create({ title: "two" })

@@ -1,4 +1,4 @@
-/** A disk that cannot read the changes of one entity, because the place where they lie is bad. The others go on. */
+/** The disk cannot read the changes of one entity. The other entities go on. */
 import { HeadwaterError } from "headwater"
 import { memoryStore } from "headwater/memory"
 import { expect, test } from "vitest"
@@ -10,7 +10,7 @@ import { ScriptedRelay } from "../support/scripted-relay.ts"
 
 const failure = new HeadwaterError("STORE_FAILED", "the store could not list: EIO")
 
-/** Fails each list that has a change of this entity. */
+/** Makes a store on which each list fails that has a change of this entity. */
 function unreadable(store: Store, entity: string): Store {
   const list: Store["list"] = async (prefix, options) => {
     const found = await store.list(prefix, options)

@@ -28,9 +28,9 @@ test("an own change that depends on a damaged change is shown once that change h
   await relay.settle()
   relay.say({ t: "entries", w, items: [], cursor: at(2), level: true, ...first })
   await relay.pass(100)
-  await again.notes.read("a") // makes the document live, without the damaged change and without ours
+  await again.notes.read("a") // hydrates the entity without the damaged change and without the edit that depends on it
   await relay.pass(100)
-  // The device has found the damage and has asked the relay again. These entries answer it.
+  // The device has found the damage, and has begun a heal. These entries are the answer.
   relay.say({ t: "entries", w, items: [item("a", [damaged])], cursor: at(3), level: true, ...first })
   await relay.pass(3000)
   expect((await again.notes.read("a"))?.title).toBe("U")

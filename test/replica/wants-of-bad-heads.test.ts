@@ -10,7 +10,7 @@ import { ScriptedRelay } from "../support/scripted-relay.ts"
 beforeAll(() => loadAutomerge())
 
 const genesis = () => genesisOf("e", "notes")
-/** Makes a change that every replica refuses because of its `startOp`. A relay of an older version has stored it. */
+/** Makes a change that every replica sets aside because of its `startOp`. A relay of an older version accepted it. */
 const badOn = (on: Change) => next(on, 666, { actor: "b".repeat(32), startOp: 2 ** 22 })
 
 let relay: ScriptedRelay
@@ -21,7 +21,7 @@ beforeEach(async () => {
   return () => ws.close()
 })
 
-/** Gives this device an entity of the relay whose last two changes are a bad change and a change that depends on it. */
+/** This device receives an entity whose last two changes are a bad change and a change that depends on it. */
 async function withBadHead() {
   const good = next(genesis(), 1)
   const bad = badOn(good)

@@ -294,8 +294,8 @@ test("an update of one field takes less than 20 times as long as a copy of a sho
     const updated = (of: typeof note) => median((i) => update((draft) => (draft.title = `t${i}`), of))
     return { short: updated(note) / bare, long: updated(long) / bare }
   })
-  // The best of five ratios counts. Each compares with a copy that was timed just before, so that other work on the
-  // machine has little influence.
+  // The best of five ratios counts, and each divides by the time of a copy that was made just before. So other work on
+  // the machine has little influence.
   expect(Math.min(...ratios.map(({ short }) => short))).toBeLessThan(20)
   expect(Math.min(...ratios.map(({ long }) => long))).toBeLessThan(20)
 })

@@ -7,14 +7,14 @@ import { Faults, faultyIndexedDB, faultyLevel, memoryFaults, type Plan } from ".
 import { newFolder, removeFolder } from "../support/store/fixtures.ts"
 import { Journal, rowsOf, work } from "../support/store/workload.ts"
 
-// Without Web Locks, because in this process nothing frees the locks of a page that died.
+// The stores run without Web Locks, because in this process nothing would free the locks of a page that died.
 vi.stubGlobal("navigator", undefined)
 
 let pages = 0
 
 interface Bed {
   readonly store: Store
-  /** A store without faults on the same disk. By then the first store is dead or closed. */
+  /** Makes a store without faults on the same disk. Call it when the first store is dead or closed. */
   reopened(): Promise<Store>
   destroy(): Promise<void>
 }
@@ -84,7 +84,7 @@ describe.each(Object.entries(beds))("%s", (_, { make, fail }) => {
       failures += journal.failures
       await expectOneOf(await bed.reopened(), journal)
     })
-    // A share of the faults must reach the caller, because faults that the store never notices prove nothing.
+    // Many faults must reach the caller, because faults that the store never notices prove nothing.
     expect(failures).toBeGreaterThan(runs / 3)
   })
 

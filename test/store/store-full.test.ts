@@ -1,6 +1,5 @@
 /**
- * A disk without room under a `nodeStore`. What was saved can be read, nothing is lost, and no failed write counts as
- * saved.
+ * A `nodeStore` on a full disk: all saved records can be read, none is lost, and no failed write counts as saved.
  */
 import { randomBytes } from "node:crypto"
 import path from "node:path"
@@ -13,7 +12,7 @@ import { SmallDisk, whyNoSmallDisk } from "../support/full-disk.ts"
 import { until } from "../support/until.ts"
 
 const notes = collection("notes", shape<{ title: string; more?: string }>())
-/** The store's timers run 20 times as fast, so that it is checked four times a second. */
+/** The library's timers run 20 times as fast here, so that it checks the store four times a second. */
 const env = { ...systemEnv, after: (ms: number, f: () => void, b?: boolean) => systemEnv.after(ms / 20, f, b) }
 const open = (disk: SmallDisk, id = "w") =>
   openWorkspace({ id, collections: { notes }, store: nodeStore(path.join(disk.path, "data")), env })
@@ -80,7 +79,7 @@ describe.skipIf(why !== undefined)(`a full disk${why === undefined ? "" : ` (non
     const saved: string[] = []
     for (let refused = 0, i = 0; refused < 3; i++) {
       const title = `${i}`
-      const more = randomBytes(25_000).toString("hex") // which the store cannot compress
+      const more = randomBytes(25_000).toString("hex") // compression could at most halve this text
       await ws.notes.create({ title, more }).then(
         () => saved.push(title),
         (error) => {
@@ -88,7 +87,7 @@ describe.skipIf(why !== undefined)(`a full disk${why === undefined ? "" : ` (non
           refused++
         },
       )
-      if (i === 50) disk.fill(6 * 2 ** 20) // LevelDB's log has megabytes by now
+      if (i === 50) disk.fill(6 * 2 ** 20) // by now, LevelDB's log has megabytes
     }
     expect(saved.length).toBeGreaterThan(50)
     expect(titles(ws).sort()).toEqual([...saved].sort())

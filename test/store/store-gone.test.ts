@@ -57,9 +57,9 @@ test.each(removals)("a folder that was %s is noticed within 5 s, even if nothing
   const clock = slowClock()
   const ws = await opened({ ...clock.env, sizes: { foldedHistories: 0 } }) // so that no timer waits for a fold
   await ws.notes.create({ title: "saved" })
-  expect([...clock.waiting.values()]).toEqual([5000, 5000]) // one of them looks at the clock
+  expect([...clock.waiting.values()]).toEqual([5000, 5000]) // for the folder, and for the clock
   clock.pass()
-  await until(() => clock.waiting.size === 2) // the folder was checked and found, and the next check is planned
+  await until(() => clock.waiting.size === 2) // the folder was found, and both timers are set again
   expect(ws.status.error).toBe(null)
   await remove()
   const told: (string | undefined)[] = []

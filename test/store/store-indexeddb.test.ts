@@ -35,7 +35,7 @@ afterEach(() => {
   for (const durability of durabilities) expect(durability).toBe("strict")
 })
 
-/** Loads the store's module once more, as another tab has it. */
+/** Loads the module of the store once more, as another tab does. */
 async function otherTab(): Promise<typeof indexedDBStore> {
   vi.resetModules()
   return (await import("../../src/store/indexeddb.ts")).indexedDBStore
@@ -48,7 +48,7 @@ async function opened(): Promise<{ store: Store; release: () => Promise<void> }>
   return { store, release }
 }
 
-/** Does what "clear site data" and eviction do: closes the connections from outside and deletes the database. */
+/** Does as a browser when it clears a site's data: closes all connections, and deletes the database. */
 async function evict(): Promise<void> {
   for (const db of connections) forceCloseDatabase(db as unknown as typeof IDBDatabase)
   await done(indexedDB.deleteDatabase(name))

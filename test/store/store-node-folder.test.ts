@@ -3,7 +3,7 @@ import path from "node:path"
 import { afterEach, beforeEach, expect, test, vi } from "vitest"
 import { newFolder, removeFolder } from "../support/store/fixtures.ts"
 
-// This test has a file of its own, because it replaces the module that syncs folders by one that notes the folders.
+// This test has a file of its own, because it replaces a module: `syncFolder` also records the synced folders here.
 const synced: string[] = []
 vi.mock("../../src/base/folder.node.ts", async (original) => {
   const real = await original<typeof import("../../src/base/folder.node.ts")>()

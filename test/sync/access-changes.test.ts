@@ -5,7 +5,7 @@ import { genesisOf } from "../../src/document/derived-changes.ts"
 import { at, first, item, openLevel, w } from "../support/foreign.ts"
 import { ScriptedRelay } from "../support/scripted-relay.ts"
 
-/** Says in a notice which access is in force from now on. */
+/** The relay's notice that this access is in force from now on. */
 const notice = (access: "read" | "write") => ({ t: "notice", w, code: "FORBIDDEN", access }) as const
 
 test.each([
@@ -24,7 +24,7 @@ test.each([
   })
   relay.say({ t: "entries", w, items: [item("x", [genesisOf("x", "notes")])], cursor: at(2), level: true })
   await relay.settle()
-  // These entries, which the client has asked for, wait until the ones before them are committed.
+  // These entries answer the pull. They wait until the entries before them are committed.
   relay.say({ t: "entries", w, items: [], cursor: at(2), level: true, ...first, access: before })
   relay.say(notice(after))
   await relay.settle()

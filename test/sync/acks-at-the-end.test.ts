@@ -1,4 +1,4 @@
-/** Acks that come shortly before a connection ends. They are true without the connection. */
+/** Acks that arrive shortly before a connection ends. They stay true without it, so the device saves them. */
 import { memoryStore } from "headwater/memory"
 import { beforeAll, expect, test } from "vitest"
 import { genesisOf } from "../../src/document/derived-changes.ts"
@@ -12,7 +12,7 @@ let relay: ScriptedRelay
 let gate = Promise.resolve()
 let release = () => {}
 
-/** Opens a workspace that has pushed a note, while entries of somebody else wait for its disk. */
+/** Opens a workspace and pushes a note. Then entries of another device arrive, and their commit waits for `release`. */
 async function pushedOnSlowDisk() {
   relay = new ScriptedRelay()
   gate = Promise.resolve()
@@ -41,7 +41,7 @@ test("an ack that waits behind a commit when the connection breaks is saved", as
 
 test("an ack that waits for the end of a pause when the workspace closes is saved", async () => {
   const ws = await pushedOnSlowDisk()
-  await relay.pass(400) // so that a pause follows the batch that is being committed
+  await relay.pass(400) // the commit of the batch is slow, so that a pause follows it
   release()
   await relay.settle()
   acknowledge()

@@ -15,7 +15,7 @@ afterEach(async () => {
 const pong: RelayMessage = { t: "pong" }
 
 /**
- * Opens workspaces on one connection to a relay that answers with `answer`, and writes a note in the last one every
+ * Opens workspaces on one connection to a relay that answers with `answer`. Edits a note of the last workspace once a
  * second.
  */
 async function typing(
@@ -67,7 +67,7 @@ test("acks of one workspace undo no backoff while another one has the connection
   })
   expect(relay.count("push")).toBeGreaterThan(3)
   expect(relay.dials.length).toBeLessThanOrEqual(DIALS)
-  // Once the other workspace is level, the next break counts as the first one again.
+  // Once workspace a is level, the next break counts as a first failure again.
   relay.answer = (message) => (message.t === "pull" ? [level(message.w, 3)] : message.t === "ping" ? [pong] : [])
   await relay.pass(300_000)
   expect(all.map(({ status }) => status.phase)).toEqual(["live", "live"])

@@ -82,7 +82,7 @@ describe("two workspaces share a connection to a real relay, and the log of one"
     await store(good, "stored")
     expect(bad.status).toMatchObject({ connected: true, pending: 2 })
     relay.disk.mend()
-    await bad.whenStored() // pushes are tried again independently of pulls, so before or after them
+    await bad.whenStored() // the retry of the push may come before or after the retry of the pull
     await bad.whenSynced()
     expect(bad.status).toMatchObject({ pending: 0, error: null })
     expect(dials).toBe(1)

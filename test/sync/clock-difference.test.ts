@@ -7,7 +7,10 @@ import { ClockDifference } from "../../src/sync/clock-difference.ts"
 import { at, first, item, openLevel, w } from "../support/foreign.ts"
 import { ScriptedRelay } from "../support/scripted-relay.ts"
 
-/** A device's clock, and one exchange with a relay whose clock is `ahead` ms ahead. */
+/**
+ * Returns the clock difference that a device measures with one pull, in ms. `ahead`: the true difference. `known`: the
+ * difference that it had before. `there`, `back`: the ms that the request and the answer are under way.
+ */
 function exchange(ahead: number, known: number, there: number, back: number): number {
   let now = 1_000_000
   const difference = new ClockDifference({ now: () => now, after: () => () => {}, random: () => new Uint8Array() })
@@ -74,7 +77,7 @@ describe("the difference to the relay's clock", () => {
 
     it("is measured from the earlier request when the answer to that one comes late", () => {
       expect(difference.answered(1_000_000, 0)).toBe(0)
-      // the answer to the later request
+      // This answers the later request.
       expect(difference.answered(now + 5_000 - 5, 0)).toBe(4_995)
     })
 
@@ -102,7 +105,7 @@ describe("the difference to the relay's clock", () => {
     const ws = await openLevel(relay, memoryStore({ step }))
     relay.answer = (message) => (message.t === "ping" ? [{ t: "pong" }] : [])
     expect(replicaOf(ws).state.clockAheadMs).toBe(0)
-    void ws.whenSynced().catch(() => {}) // pulls; the relay answers now, and the line takes half a minute
+    void ws.whenSynced().catch(() => {}) // pulls once more; the answer of now arrives half a minute later
     await relay.settle()
     const time = relay.now
     fails = true

@@ -1,4 +1,4 @@
-/** A device whose clock is set back while there is no connection: new ids and times stay those of the relay's clock. */
+/** The clock of a device is set back while it is not connected. New ids and times still follow the relay's clock. */
 import { memoryStore } from "headwater/memory"
 import { beforeEach, expect, test } from "vitest"
 import { at, first, open, url, w } from "../support/foreign.ts"
@@ -75,7 +75,7 @@ test.each(clocks)("while the program is not running, on a device whose clock %s"
   const time = relay.now + ahead
   relay.setClock(-HOUR)
   ws = await open(undefined, store, relay.env)
-  // Nothing shows how long the program was not running, so its time goes on where it was.
+  // Nothing shows how long the program was not running, so its time goes on from the time of the close.
   expect(await isMadeAt(time)).toBe(true)
   await relay.pass(60_000)
   await ws.close()

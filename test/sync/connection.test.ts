@@ -11,7 +11,7 @@ import { type ClientMessage, cursorOf, limits, type RelayMessage } from "../../s
 import { ScriptedRelay } from "../support/scripted-relay.ts"
 import { until } from "../support/until.ts"
 
-// Which relay a workspace dials, with which token, and over how many sockets (docs/protocol.md, section 1).
+// Tests which relay a workspace dials, with which token, and over how many sockets (docs/protocol.md, section 1).
 const notes = collection("notes", shape<{ title?: string }>())
 const at = (position: number) => cursorOf(position, new Uint8Array(8).fill(7))
 const first = { principal: "ann", access: "write", limits, time: 1_700_000_000_000, left: 0 } as const
@@ -331,7 +331,7 @@ describe("a token", () => {
     await relay.pass(41_000)
     expect([reasons, ws.status.error]).toEqual([["open", "expiring"], null])
     await relay.pass(39_000)
-    expect(reasons.length).toBeLessThan(10) // after half of the time that is left, and not in the last second
+    expect(reasons.length).toBeLessThan(10) // it asks after half of the time that is left, and not in the last second
     expect([dialled.length, ws.status.connected]).toEqual([1, true])
   })
 

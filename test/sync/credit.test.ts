@@ -13,7 +13,7 @@ class Line {
   underWay = 0
   /** Bytes that the relay may still send. */
   allowed = 0
-  /** How often the relay had to wait for credit although the line was free. */
+  /** How often the line was idle because the relay had no credit. */
   stalls = 0
   readonly credit: Credit
   readonly #rate: number

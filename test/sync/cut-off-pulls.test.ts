@@ -1,4 +1,4 @@
-/** A pull that is cut off at the same point each time. What is acknowledged before that point makes no wait short. */
+/** A pull is cut off at the same point each time. Acks that arrive before that point do not make the waits shorter. */
 import { memoryStore } from "headwater/memory"
 import { beforeEach, expect, test } from "vitest"
 import { genesisOf } from "../../src/document/derived-changes.ts"

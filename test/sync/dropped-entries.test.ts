@@ -26,13 +26,13 @@ beforeEach(async () => {
   return () => ws.close()
 })
 
-/** Marks that the replica must heal, as damage on its disk does. The heal begins on the same connection. */
+/** Marks that the replica must heal, as it does when its disk is damaged. The heal begins on the same connection. */
 const damage = () =>
   replicaOf(ws).step([], (tx) => {
     tx.state = { ...tx.state, heal: true }
   })
 
-/** The relay has not read the last `have` yet and goes on with what it was sending. Then it answers all `have`s. */
+/** Before the relay reads the last `have`, it sends an entry whose deps are not saved. Then it answers all `have`s. */
 async function healAmidEntries(): Promise<void> {
   expect(relay.dials).toHaveLength(1)
   relay.say({ t: "entries", w, items: [item("e", [later])], cursor: at(3), level: true })

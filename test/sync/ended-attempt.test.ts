@@ -1,6 +1,6 @@
 /**
- * A connection that ends while the disk is slow. What it has sent is saved before anything of the next connection, or
- * not at all, and it no longer counts as news of the relay.
+ * A connection ends while the disk is slow. Its messages are saved before those of the next connection, or not at all.
+ * They no longer change what the device knows of the relay: principal, cursor, refusals and progress.
  */
 import { memoryStore } from "headwater/memory"
 import { beforeAll, beforeEach, expect, test } from "vitest"
@@ -19,7 +19,7 @@ let commits = Promise.resolve()
 /** Ends the wait that `holdCommits` has begun. */
 let release = () => {}
 
-/** A store whose commits wait from `holdCommits` until `release`. */
+/** Makes a store whose commits wait from `holdCommits` until `release`. */
 const slowStore = () => memoryStore({ step: (step) => (step === "commit" ? commits : undefined) })
 
 function holdCommits(): void {
@@ -32,7 +32,7 @@ const entry = (id: string) => item(id, [genesisOf(id, "notes")])
 const level = (position: number, more: object = {}) =>
   relay.say({ t: "entries", w, items: [], cursor: at(position), level: true, ...more })
 
-beforeAll(() => loadAutomerge()) // takes real time
+beforeAll(() => loadAutomerge()) // takes longer than `relay.settle` waits
 
 beforeEach(() => {
   commits = Promise.resolve()
@@ -101,7 +101,7 @@ async function healWhileEntriesWait(ws: object): Promise<void> {
   const damaged = replicaOf(ws).step([], (tx) => {
     tx.state = { ...tx.state, heal: true }
   })
-  await relay.pass(400) // so that a pause follows the batch that is being committed
+  await relay.pass(400) // the commit of the batch is slow, so that a pause follows it
   release()
   await damaged
 }
@@ -144,7 +144,7 @@ test("a refusal that is handled after the connection has ended is not shown", as
   holdCommits()
   const other = ws.notes.create({ title: "another" }) // its commit is under way
   await relay.settle()
-  refuse(relay, again, () => "ACTOR_BOUND") // once more, so that it is a refusal for now
+  refuse(relay, again, () => "ACTOR_BOUND") // for an `adopt` this is a refusal for now
   await relay.settle()
   ws.disconnect()
   release()
@@ -205,7 +205,7 @@ test.each([
     await healWhileEntriesWait(ws)
     await relay.pass(100)
     expect([failures, ws.status.error?.code, told.includes("STORE_FAILED")]).toEqual([1, "STORE_FAILED", true])
-    // The relay sends this before it reads the `have`. It depends on what was not saved.
+    // The relay sends this change before it reads the `have`. The change depends on the genesis that was not saved.
     const later = item("x2", [next(genesisOf("x2", "notes"), 5)])
     level(4, { items: [later] })
     await relay.pass(5000) // longer than the wait after a first failure

@@ -10,7 +10,7 @@ import { put } from "../support/hostile.ts"
 import { jsonWrite } from "../support/record.ts"
 import { ack, elsewhere, level, pushed, relay, reopen, store, useToldWorkspace, ws } from "../support/told.ts"
 
-// Entries of other devices, and what subscribers are told of them. The relay sends what a test chooses.
+// Entries of other devices, and what the library tells subscribers of them. Each test says what the relay sends.
 useToldWorkspace()
 
 describe("subscribers", () => {
@@ -37,7 +37,7 @@ describe("subscribers", () => {
     expect(changes()).toBe(2)
     const pushes = relay.heard.filter((message): message is Push => message.t === "push").slice(-2)
     const row = ws.notes.get("a")
-    ack(pushes[0]!, 3) // the row still has a pending change, that of the other push
+    ack(pushes[0]!, 3) // the row stays pending, because the change of the other push is not acknowledged
     await relay.settle()
     expect([changes(), ws.notes.get("a")]).toEqual([0, row])
     expect(ws.notes.get("a")).toBe(row)
@@ -47,7 +47,7 @@ describe("subscribers", () => {
     await ws.notes.delete("b")
     await relay.settle()
     expect(changes()).toBe(1)
-    ack(pushed(), 5) // the ack is for a deleted note, which is in no list
+    ack(pushed(), 5) // acknowledges the deletion; a deleted note is in no list of rows
     await relay.settle()
     expect([changes(), ws.status.pending]).toEqual([0, 0])
   })
@@ -209,7 +209,7 @@ describe("entries", () => {
     const good = await elsewhere((other) => other.notes.create({ title: "good", body: "text" }, { id: "a" }))
     const last = good.at(-1)!.chunks.at(-1)!
     const forged = Uint8Array.from(last)
-    forged[forged.length - 3]! ^= 0x55 // an impossible operation; the checksum is made right
+    forged[forged.length - 3]! ^= 0x55 // makes an operation impossible; the next line corrects the checksum
     forged.set(sha256(forged.subarray(8)).subarray(0, 4), 4)
     level(
       1,
@@ -245,7 +245,7 @@ test("a change that another build of Automerge set aside is judged again, with t
   const release = await store.claim("test")
   await store.commit([
     jsonWrite(keys.bad(w, "a", two!), { code: "CHUNK_BAD", automerge: "an older one", probe: PROBE }),
-    jsonWrite(keys.bad(w, "b", three!), { code: "CHUNK_BAD", automerge: "" }), // no build reads this as a change
+    jsonWrite(keys.bad(w, "b", three!), { code: "CHUNK_BAD", automerge: "" }), // a verdict that stands for every build
     jsonWrite(keys.stale(w, "a"), { collection: "notes", suspects: [three], waiting: true }),
   ])
   await release()

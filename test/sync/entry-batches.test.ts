@@ -2,7 +2,7 @@ import { expect, test } from "vitest"
 import { type Batch, EntryBatches } from "../../src/sync/entry-batches.ts"
 import type { Entries } from "../../src/wire/protocol.ts"
 
-/** A clock that stands still until a test sets it or lets its timers fire. */
+/** A clock that only `pass` moves. A test fires its timers itself. */
 function stoppedClock() {
   let now = 1000
   const timers: { readonly ms: number; readonly fire: () => void }[] = []
@@ -21,7 +21,7 @@ function stoppedClock() {
   }
 }
 
-/** A message with an entry of somebody else. */
+/** A message with an entry of another device. */
 const entries = (entity: string): Entries => ({
   t: "entries",
   w: "w",
@@ -40,7 +40,7 @@ function received() {
   })
   return { box, timers, batches, acks, pass }
 }
-/** Messages that the relay sends in one turn are handed on at its end. */
+/** Resolves at the end of this turn of the event loop, when the messages of the turn are handed on. */
 const endOfTurn = () => Promise.resolve()
 const ack = { stored: [], at: undefined }
 

@@ -38,7 +38,7 @@ async function sockets(hear: (socket: WebSocket) => void): Promise<string> {
 
 const answering = (status: number) => createServer((_, response) => response.writeHead(status).end())
 
-/** The first error in the status of a workspace whose relay has this URL. */
+/** Returns the first error in the status of a workspace whose relay has this URL. */
 async function errorOf(url: string, env?: object) {
   const ws = await openWorkspace({ id: "w", collections: { notes }, store: memoryStore(), relay: { url }, env })
   open.push(ws)
@@ -95,7 +95,7 @@ test.each<[string, (socket: WebSocket) => void]>([
   expect((await errorOf(await sockets(hear), { ...systemEnv, after }))?.message).toMatch(/no Headwater relay/)
 })
 
-/** A workspace connected to a server that has accepted the connection and sent nothing. */
+/** Opens a workspace with a server that accepts the connection and sends nothing. */
 async function accepted(): Promise<{ relay: ScriptedRelay; ws: Workspace<{ notes: typeof notes }> }> {
   const relay = new ScriptedRelay()
   const { env } = relay

@@ -1,4 +1,4 @@
-/** Two workspaces on one connection. One of them is sent something that this version of the library does not know. */
+/** Two workspaces on one connection. The relay sends one of them something that only a newer library knows. */
 import { collection, openWorkspace, relayConnection, shape } from "headwater"
 import { memoryStore } from "headwater/memory"
 import { expect, test } from "vitest"

@@ -1,4 +1,4 @@
-/** A heal of a replica that has an entity with more heads than one message may name. */
+/** A replica heals that has an entity with more heads than one message may name. */
 import { headsOf } from "headwater/testing"
 import { beforeAll, expect, test } from "vitest"
 import { genesisOf } from "../../src/document/derived-changes.ts"

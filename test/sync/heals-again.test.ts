@@ -6,14 +6,14 @@ import { level, relay, useToldWorkspace, ws } from "../support/told.ts"
 
 useToldWorkspace()
 
-/** Marks that the replica must heal, as damage on its disk does. */
+/** Marks that the replica must heal, as it does when its disk is damaged. */
 function noteDamage(): Promise<void> {
   return replicaOf(ws).step([], (tx) => {
     tx.state = withDamage(tx.state)
   })
 }
 
-/** Marks that the replica must heal, and writes a note, so that it begins. */
+/** Marks that the replica must heal, and writes a note. */
 async function mustHeal(): Promise<void> {
   await noteDamage()
   await ws.notes.create({ title: "T" })
@@ -63,7 +63,7 @@ test("what an earlier pull is answered with does not end the heal that began aft
   expect(relay.count("pull")).toBe(2)
   await mustHeal()
   expect(relay.heard.slice(-2).map(({ t }) => t)).toEqual(["have", "pull"])
-  // A slow line: the relay has answered that pull, and has not read the `have`. It names the principal at once, because
+  // On a slow line, the relay answers the second pull before it reads the `have`. It names the principal first, because
   // reading its log takes time.
   relay.say({ t: "entries", w, items: [], ...first })
   relay.say({ t: "entries", w, items: [], cursor: at(2), level: true })
@@ -91,7 +91,7 @@ test("damage that is noticed in the commit that ends a heal begins another one",
   relay.say({ t: "want", w, page: [] }, { t: "entries", w, items: [], ...first })
   await relay.settle()
   relay.say({ t: "entries", w, items: [], cursor: at(2), level: true })
-  await noteDamage() // in the same group of steps
+  await noteDamage() // in the group of steps that commits these entries
   await relay.settle()
   expect([relay.count("have"), replicaOf(ws).state.heal]).toEqual([2, true])
 })
@@ -101,7 +101,7 @@ test("damage that is noticed while a heal is under way begins another one", asyn
   await relay.settle()
   await mustHeal()
   expect(relay.count("have")).toBe(1)
-  await noteDamage() // the `have` was made before that, and names the damaged change
+  await noteDamage() // the `have` was made before the damage, so it names the damaged change
   await answerHave(2)
   expect([relay.count("have"), replicaOf(ws).state.heal]).toEqual([2, true])
   await answerHave(3)
@@ -115,11 +115,11 @@ test("a heal that waits is not ended by a cursor that was under way, and nothing
     await mustHeal()
     await answerHave(1 + i)
   }
-  await mustHeal() // the fourth one on this connection waits for a minute
+  await mustHeal() // the fourth heal on this connection begins a minute later
   let synced = false
   void ws.whenSynced().then(() => (synced = true))
   await relay.settle()
-  relay.say({ t: "entries", w, items: [], cursor: at(5), level: true }) // sent before the relay has heard anything more
+  relay.say({ t: "entries", w, items: [], cursor: at(5), level: true }) // the relay sent this before the heal
   await relay.settle()
   expect([replicaOf(ws).state.heal, ws.status.phase, synced]).toEqual([true, "syncing", false])
   relay.answer = (message) => (message.t === "ping" ? [{ t: "pong" }] : [])

@@ -60,5 +60,5 @@ test("pings 15 s after an answer, whichever message that was", () => {
     heartbeat.heard()
     pass(1000)
   }
-  expect(pings).toEqual([14, 39, 64]) // 10 s after a ping the answer is looked for, and 15 s later comes the next ping
+  expect(pings).toEqual([14, 39, 64]) // the answer to a ping is looked for after 10 s, and the next ping is 15 s later
 })

@@ -10,7 +10,7 @@ import { afterEach, beforeEach, expect, test } from "vitest"
 import { z } from "zod"
 import { until } from "../support/until.ts"
 
-// The whole way of a keystroke with its real parts: LevelDB, sockets and segment files.
+// The whole way of a keystroke from device to device, with LevelDB, sockets and segment files.
 const notes = collection("notes", z.object({ title: z.string(), body: z.string().default("") }), {
   fields: { body: text() },
 })
@@ -116,9 +116,9 @@ test("several workspaces share one socket and one store", async () => {
   three!.disconnect()
   three!.connect()
   await three!.whenSynced()
-  expect(sockets).toBe(2) // a workspace that connects again needs a new socket, and the others move to that one
+  expect(sockets).toBe(2) // a workspace that connects again needs a new socket, and the others move to the new one
   await device("b", url, "two")
-  await until(() => sockets === 3) // a connection of its own is counted too
+  await until(() => sockets === 3) // device b dials a socket of its own
 })
 
 test("a disconnected workspace works offline until connect", async () => {
@@ -129,7 +129,7 @@ test("a disconnected workspace works offline until connect", async () => {
   expect(a.status).toMatchObject({ phase: "offline", connected: false })
   const waiting = a.whenStored()
   await a.tasks.create({ done: false })
-  await waiting // nothing had been saved before whenStored was called
+  await waiting // resolves, because nothing was owed when whenStored was called
   a.connect()
   await a.whenStored()
   expect(a.status.pending).toBe(0)

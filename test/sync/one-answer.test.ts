@@ -1,6 +1,6 @@
 /**
- * A relay that gives the same answer for ever. Whatever that answer is, an hour of it must cost a bounded number of
- * messages and dials.
+ * A relay gives the same answer for ever. Whatever the answer is, the device must send a bounded number of messages in
+ * an hour, and dial a bounded number of times.
  */
 import { memoryStore } from "headwater/memory"
 import { beforeAll, describe, expect, test } from "vitest"
@@ -14,12 +14,12 @@ import { ScriptedRelay } from "../support/scripted-relay.ts"
 beforeAll(() => loadAutomerge())
 
 const MINUTE_MS = 60_000
-/** After this many messages the relay sends nothing more. This number exceeds every bound in this file. */
+/** After this many messages of the device, the relay answers pings only. Every bound in this file is smaller. */
 const RUNAWAY = 600
 
 /**
- * The messages and dials of an hour with a relay that answers with `answer`. A note is created, and edited every five
- * minutes.
+ * Counts the messages and dials of a device in an hour with a relay that answers with `answer`. The device creates a
+ * note, and edits it every five minutes.
  */
 async function hour(answer: NonNullable<ScriptedRelay["answer"]>) {
   const relay = new ScriptedRelay()
@@ -54,12 +54,11 @@ const refusals = (push: Push, code: Code, retryIn?: number): RelayMessage[] => {
   )
   return [...rejects, { t: "ack", w, id: push.id }]
 }
-/** The relay's last messages of a heal in which it wants nothing. */
+/** The relay's answer to the last `have` of a heal: it wants nothing and has nothing to send. */
 const healed: RelayMessage[] = [{ t: "want", w, page: [] }, level]
 
 /**
- * Answers as an honest relay with an empty log does, except for the types of messages in `to`, which have answers of
- * their own.
+ * Answers as an honest relay with an empty log does. `to`: other answers, by the type of the device's message.
  */
 const relayThat =
   (to: { [T in ClientMessage["t"]]?: (message: Extract<ClientMessage, { t: T }>) => (RelayMessage | number)[] }) =>
@@ -135,7 +134,7 @@ describe("a relay that answers every pull with a notice", () => {
 describe("a relay that answers every push with a notice", () => {
   test.each(except(["CURSOR_UNKNOWN", "LOG_FAILED"]))("of %s is pushed each change once", async (code) => {
     const cost = await hour(relayThat({ push: () => [{ t: "notice", w, code }] }))
-    // At most eight pushes may be unanswered, and the other changes wait for ever.
+    // No ack comes, and at most eight pushes may be unanswered. So the other changes are never pushed.
     expect(cost).toEqual({ pulls: 1, pushes: 8, haves: 0, dials: 1 })
   })
 
@@ -150,14 +149,14 @@ describe("a relay that answers every push with a notice", () => {
   test("of CURSOR_UNKNOWN is sent a have, and after waits that double everything begins again", async () => {
     const cost = await hour(relayThat({ push: () => [{ t: "notice", w, code: "CURSOR_UNKNOWN" }] }))
     expect(cost.dials).toBe(1)
-    expect(cost.pulls).toBeLessThanOrEqual(33) // as many as DIALS below
+    expect(cost.pulls).toBeLessThanOrEqual(33) // the waits are those of `DIALS` below
     expect(cost.pushes).toBeLessThanOrEqual(8 * cost.pulls)
     expect(cost.haves).toBeLessThanOrEqual(8 * cost.pulls)
   })
 })
 
 describe("a relay that ends every connection", () => {
-  /** The most dials in an hour, with waits of half of 1, 2, 4, ... 256 s and then of 150 s. */
+  /** The most dials in an hour. `luck` halves the waits of 1, 2, 4, ... 256 s, and then of 300 s. */
   const DIALS = 33
 
   test.each(codes)("with the notice %s is dialled after waits that double", async (code) => {

@@ -17,7 +17,7 @@ test.each([
   progress.committed(1, true)
   progress.otherLog()
   progress.committed(2, true)
-  expect(made).toBe(1) // of the first heal
+  expect(made).toBe(1) // this is the progress of the first heal
   relay.setClock(ms)
   await relay.pass(59_000)
   progress.committed(3, true)

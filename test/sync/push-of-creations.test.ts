@@ -7,7 +7,10 @@ import type { Push } from "../../src/wire/protocol.ts"
 import { at, openLevel, w } from "../support/foreign.ts"
 import { ScriptedRelay } from "../support/scripted-relay.ts"
 
-/** Creates two notes, and counts the changes that are read from the disk to push them. `arrivals`: bytes kept for it. */
+/**
+ * Creates two notes, and counts the changes that the replica reads from the disk to push them. `arrivals`: the most
+ * bytes of changes that it keeps in memory.
+ */
 async function pushed(arrivals: number) {
   const real = memoryStore()
   let read = 0

@@ -6,13 +6,10 @@ import type { ClientMessage, Push } from "../../src/wire/protocol.ts"
 import { at, openLevel, refuse, w } from "../support/foreign.ts"
 import { ScriptedRelay } from "../support/scripted-relay.ts"
 
-// How much is pushed before the first ack, and how much goes into one push, with small sizes.
+// Tests with small sizes how much is pushed before the first ack, and how much goes into one push.
 beforeAll(() => loadAutomerge())
 
-/**
- * Writes ten notes together. `before` are the pushes before the first ack, and `after` are all pushes once each was
- * acked.
- */
+/** Creates ten notes at once. `before`: the pushes before the first ack. `after`: all pushes. */
 async function tenNotes(sizes: Partial<Sizes>) {
   const relay = new ScriptedRelay()
   const ws = await openLevel(relay, memoryStore(), { ...relay.env, sizes })

@@ -12,7 +12,10 @@ beforeEach(() => {
   start = relay.now
 })
 
-/** Refusals on the clock of `relay`, with the entities that were shown and the number of calls to push again. */
+/**
+ * Makes `Refusals` on the clock of `relay`. `shown`: the entities of the errors that it showed. `pushes`: when it asked
+ * to push again, in ms since `start`. `timers`: how many it set, and how many of them are pending.
+ */
 function watched() {
   const shown: (string | undefined)[] = []
   const timers = { set: 0, pending: 0 }
@@ -101,7 +104,7 @@ test("an entity that was refused for 60 s is not pushed earlier because the log 
   await ws.close()
 })
 
-/** Has the relay answer each pull that begins, as this principal. */
+/** From now on, the relay answers each pull with a cursor, and names this principal. */
 function answerAs(principal: () => string): void {
   relay.turns = 20
   relay.answer = (message) => {
@@ -111,7 +114,7 @@ function answerAs(principal: () => string): void {
   }
 }
 
-/** Opens a workspace whose entity `a` the relay refuses for 60 s with this code, and forgets what it was sent. */
+/** Opens a workspace whose entity `a` the relay refuses for 60 s with this code. Then empties `relay.heard`. */
 async function refusedForAMinute(code: Code) {
   const ws = await openLevel(relay)
   await relay.pass(100)

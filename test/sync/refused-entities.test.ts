@@ -5,7 +5,7 @@ import type { Entry, Push } from "../../src/wire/protocol.ts"
 import { at, first, w } from "../support/foreign.ts"
 import { ack, elsewhere, hashes, level, pushed, relay, reopen, useToldWorkspace, ws } from "../support/told.ts"
 
-// Refusals, and a heal with a relay that has lost its log. The relay sends what a test chooses.
+// Refusals, and a heal with a relay that has lost its log. Each test says what the relay sends.
 useToldWorkspace()
 
 describe("a refusal", () => {
@@ -80,7 +80,7 @@ describe("a refusal", () => {
     expect(ws.status.error).toBeNull()
   })
 
-  // The property has found this fault with seed 2, path 146, when its runs had other draws.
+  // Found by the convergence property (seed 2, path 146). Its draws have changed since, so that run shows nothing now.
   test("for which five haves did not help is tried once more when entries of its entity arrive", async () => {
     const theirs = await elsewhere((other) => other.notes.create({ title: "T" }, { id: "b" }))
     await ws.notes.create({ title: "mine" }, { id: "b" })
@@ -116,7 +116,7 @@ describe("a refusal", () => {
     await relay.settle()
     const push = pushed()
     await ws.notes.update("a", (draft) => void (draft.title = "after it"))
-    level(2) // the same time as the entries below, so only the error changes in the status
+    level(2) // the clock stands still until the entries below, so `lastSyncedAt` does not change
     await relay.settle()
     relay.say({ t: "reject", w, id: push.id, entity: "a", hash: hashes(push)[0]!, code: "CHUNK_BAD" })
     await relay.settle()
@@ -291,7 +291,7 @@ describe("a relay that does not know the cursor", () => {
       relay.say({ t: "entries", w, items: [{ entry }], cursor: at(position), ...first })
     say(theirs[0]!, 7)
     await relay.settle()
-    say(theirs[1]!, 8) // waits 50 ms to be applied with whatever else comes
+    say(theirs[1]!, 8) // waits to be committed together with the entries that come meanwhile
     relay.say({ t: "notice", w, code: "CURSOR_UNKNOWN" })
     await relay.pass(100)
     expect(replicaOf(ws).state).toMatchObject({ heal: true, cursor: Buffer.from(at(8)).toString("hex") })

@@ -10,7 +10,7 @@ const EDITS = 20
 
 beforeAll(() => loadAutomerge())
 
-/** Opens a workspace to which the relay sends one edit of a note per message, and no end of the pull. */
+/** Opens a workspace. The relay sends it one edit of a note per message, and does not end the pull. */
 async function inPull() {
   const relay = new ScriptedRelay()
   const ws = await open({ url }, undefined, relay.env)

@@ -1,4 +1,4 @@
-/** Workspaces that come to a socket that others keep open, leave it, and come back. */
+/** Workspaces that begin to use a socket which other workspaces keep open, leave it, and connect again. */
 import { collection, openWorkspace, type Relay, relayConnection, shape, type Workspace } from "headwater"
 import { memoryStore } from "headwater/memory"
 import { afterEach, expect, test } from "vitest"
@@ -22,7 +22,7 @@ afterEach(async () => {
   for (const ws of opened.splice(0)) await ws.close()
 })
 
-/** A network whose relay accepts every dial and sends nothing. */
+/** Makes a network whose relay accepts every dial and sends nothing. */
 function bare() {
   const relay = new ScriptedRelay()
   return { env: relay.env, settle: () => relay.settle() }
@@ -53,7 +53,7 @@ test("a late ack of a workspace's earlier session stands for no push of its new 
   await home.whenSynced()
   expect([stored, ws.status.pending > 0]).toEqual([false, true])
   relay.disk.release()
-  await until(() => stored) // no event follows the promise
+  await until(() => stored) // looks every few ms, because no event tells that the promise has resolved
   expect(position(log.end)).toBe(3)
 })
 
@@ -114,7 +114,7 @@ test("more workspaces may come and go than a relay allows on one socket", async 
     expect(ws.status).toMatchObject({ phase: "live", complete: true, error: null })
     await ws.close()
   }
-  // The first workspace beyond the limit gets another socket, and so does the one that stays open.
+  // The first workspace beyond the limit gets a second socket, and `home`, which stays open, moves to it.
   expect(socketsBefore.indexOf(2)).toBe(limits.workspaces)
   expect(sockets).toBe(2)
   await home.notes.create({ title: "still served" })

@@ -79,7 +79,7 @@ test.each(["before", "at", "after"])(
     expect(failNext).toBe(undefined)
     await relay.pass(2000)
     expect(relay.count("have")).toBe(2)
-    // These are the messages that the relay had sent for the first heal, arriving late on a slow line.
+    // The rest of the relay's messages for the first heal arrive late, because the line is slow.
     if (when === "before") relay.say({ t: "want", w, page: [] })
     if (when !== "after") relay.say({ t: "entries", w, items: [item], ...first })
     relay.say(end)

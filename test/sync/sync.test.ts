@@ -6,7 +6,7 @@ import { noise } from "../support/changes.ts"
 import { at, first, w } from "../support/foreign.ts"
 import { ack, elsewhere, hashes, level, pushed, relay, reopen, useToldWorkspace, ws } from "../support/told.ts"
 
-// A connection: dialling it, pulling and pushing over it. The relay sends what a test chooses.
+// Dialling a connection, and pulling and pushing over it. Each test says what the relay sends.
 useToldWorkspace()
 
 describe("a connection", () => {
@@ -26,8 +26,7 @@ describe("a connection", () => {
     expect(relay.last("pull")).toEqual({ t: "pull", w, cursor: at(3), reach: at(9), credit: usualSizes.firstCredit })
   })
 
-  // Makes the client fail to connect until its wait is a minute long. Then the relay accepts the dial that ends this
-  // wait.
+  // Makes dials fail until the client waits a minute before the next one. The relay accepts that dial.
   const climb = async () => {
     relay.up = false
     relay.hangUp()
@@ -131,7 +130,7 @@ describe("a connection", () => {
   })
 
   test("that is half open is given up", async () => {
-    level(0) // a relay that never answered would be given up sooner
+    level(0) // the client gives up sooner a relay that has sent nothing on this connection
     await relay.settle()
     await relay.pass(15_000)
     expect(relay.count("ping")).toBe(1)

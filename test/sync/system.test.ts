@@ -5,7 +5,7 @@ import { afterEach, describe, expect, test, vi } from "vitest"
 import { systemEnv } from "../../src/sync/system.ts"
 import { ScriptedRelay } from "../support/scripted-relay.ts"
 
-// The page's events to which the library listens.
+// Tests the events of a page to which the library listens.
 afterEach(() => vi.unstubAllGlobals())
 
 class Page extends EventTarget {
@@ -57,7 +57,7 @@ describe("on a page", () => {
       const socket = systemEnv.dial("ws://127.0.0.1:9", [])
       const ends: string[] = []
       socket.onclose = (code, reason) => ends.push(`${code} ${reason}`)
-      violate("connect-src", uri, "report") // the browser dials all the same
+      violate("connect-src", uri, "report") // a policy that only reports does not prevent the dial
       violate("img-src", uri)
       violate("connect-src", "https://elsewhere.example/")
       expect(ends).toEqual([])

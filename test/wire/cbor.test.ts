@@ -4,7 +4,7 @@ import { expect, test } from "vitest"
 import { Major, Reader } from "../../src/wire/cbor.ts"
 import { runs } from "./protocol.frames.ts"
 
-/** Makes cborg refuse whatever deterministic encoding does not have, as the reader does. */
+/** With these options, cborg refuses all encodings that are not deterministic, as the reader does. */
 const strict = {
   strict: true,
   allowIndefinite: false,

@@ -56,7 +56,7 @@ test("answers a mutated chunk with a change or a typed error, and nothing else",
     const start = performance.now()
     const outcome = outcomeOf(chunk)
     const ms = performance.now() - start
-    // A pause of the machine must not count as the reader's time, so a chunk that seemed slow is read again.
+    // A chunk that seemed slow is read again, because a pause of the machine must not count as the reader's time.
     if (ms > hashing)
       slowest = Math.max(
         slowest,
@@ -64,7 +64,7 @@ test("answers a mutated chunk with a change or a typed error, and nothing else",
       )
     outcomes[outcome] = (outcomes[outcome] ?? 0) + 1
   }
-  // The mutants are useful only if many get past the checksum, and some are accepted.
+  // The mutants are useful only if many have a valid checksum, and if the reader accepts some.
   expect(outcomes["accepted"]).toBeGreaterThan(wanted / 50)
   expect(outcomes["CHUNK_BAD"]).toBeGreaterThan(wanted / 5)
   expect(Object.keys(outcomes).sort()).toEqual(["CHUNK_BAD", "TOO_LARGE", "accepted"])

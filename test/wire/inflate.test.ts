@@ -25,7 +25,7 @@ function outcome(bytes: Uint8Array, size: number): Uint8Array | string {
   }
 }
 
-/** Bytes of several kinds: words, noise, runs, and bytes of which some are more frequent. */
+/** Returns bytes of one of four kinds: words, noise, a run of one byte, or bytes that are not equally frequent. */
 function material(rng: ReturnType<typeof random>): Buffer {
   const size = rng.below(20) === 0 ? rng.below(200_000) : rng.below(2_000)
   const kind = rng.below(4)
@@ -69,7 +69,7 @@ describe("refuses", () => {
     expect(outcome(Uint8Array.of(0x07), 0)).toBe("CHUNK_BAD")
     expect(outcome(Uint8Array.of(0x01, 1, 0, 0xfe, 0xff, 7), 1)).toEqual(Uint8Array.of(7))
     expect(outcome(Uint8Array.of(0x01, 1, 0, 0xfe, 0xfe, 7), 1)).toBe("CHUNK_BAD")
-    // A copy of 3 bytes from 1 byte back, as the first symbol of a block with the fixed codes.
+    // A block with the fixed codes, whose first symbol copies 3 bytes from 1 byte back.
     expect(outcome(Uint8Array.of(0x03, 0x02, 0x00), 3)).toBe("CHUNK_BAD")
   })
 

@@ -22,7 +22,7 @@ const chunk = new Uint8Array(34)
 const entry: Entry = { entity: "e", collection: "c", kind: "change", chunks: [chunk] }
 const many = <T>(n: number, one: T): T[] => Array(n).fill(one)
 
-/** `atMost` is accepted, and `beyond` is refused by `encode` and, encoded by cborg instead, by the decoder. */
+/** `encode` and the decoder accept `atMost`. `encode` refuses `beyond`, and so does the decoder (encoded by cborg). */
 function expectBound(atMost: ClientMessage | RelayMessage, beyond: ClientMessage | RelayMessage, code = "TOO_LARGE") {
   const frame = encode(atMost)
   expect(Buffer.compare(encode(decodeEither(frame, atMost)!), frame)).toBe(0)

@@ -1,11 +1,11 @@
-/** Functions that the protocol's tests use on frames. */
+/** Functions on frames for the tests of the protocol. */
 import * as cborg from "cborg"
 import { HeadwaterError } from "../../src/base/errors.ts"
 import { decodeClient, decodeRelay, type Entry } from "../../src/wire/protocol.ts"
 import { uleb } from "../support/forged-chunk.ts"
 import { clientShapes } from "./protocol.shapes.ts"
 
-/** Whether this is a long run, in which tests try more. */
+/** Whether this is a long run. */
 export const long = process.env["HEADWATER_LONG"] === "1"
 export const runs = long ? 2_000 : 100
 
@@ -39,7 +39,7 @@ export const canonical = (frame: Uint8Array) =>
 
 export const ascii = (text: string) => Buffer.from(text, "latin1").toString("hex")
 
-/** A message as plain data for cborg, without any check. It is for messages that `encode` refuses to encode. */
+/** Converts a message into plain data for cborg without any check, for messages that `encode` refuses. */
 export function asPlain(value: unknown): unknown {
   if (typeof value === "string" && /^([0-9a-f]{32}){1,2}$/.test(value))
     return Uint8Array.from(Buffer.from(value, "hex"))
@@ -50,7 +50,7 @@ export function asPlain(value: unknown): unknown {
   return Object.fromEntries(Object.entries(value).map(([key, one]) => [key, asPlain(one)]))
 }
 
-/** An entry as it is on the wire, unchecked. Its chunks are in the short form, each as it is, and not deflated. */
+/** An entry as it is on the wire, unchecked. Its block has each chunk as it is, and is not deflated. */
 function plainEntry({ entity, collection, kind, chunks, ...rest }: Entry): unknown {
   const size = chunks.reduce((sum, chunk) => sum + chunk.length, 0)
   const check = [0, 1, 2, 3].map((i) => chunks.reduce((sum, chunk) => sum ^ chunk[4 + i]!, 0))

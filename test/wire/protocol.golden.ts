@@ -2,7 +2,7 @@ import { type ClientMessage, cursorOf, type Entry, type RelayMessage } from "../
 
 /**
  * One message of each type, and its bytes in hexadecimal. The bytes are those of `headwater.2` and must not change,
- * because logs and stores have such bytes on their disks. A message with a new field is added here as another one.
+ * because logs and stores have such bytes on their disks. For a new field, add another message here.
  */
 const w = "w"
 const entity = "0190c0de-0000-7000-8000-000000000001"

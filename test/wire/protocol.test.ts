@@ -235,5 +235,5 @@ describe("docs/protocol.md", () => {
   })
 })
 
-/** The codes that apps also meet without a relay, but that a relay sends too. */
+/** Codes that an app may get without a relay, and that a relay sends as well. */
 const onTheWire: ReadonlySet<Code> = new Set<Code>(["ENTITY_PURGED", "COLLECTION_MISMATCH", "TOO_LARGE"])

@@ -35,7 +35,7 @@ import {
 } from "../support/histories.ts"
 import { honestChanges, largeEdits, type Random, random, smallEdits } from "./chunk.material.ts"
 
-/** What decoding has done so far: bytes that were inflated or allocated for that, and bytes that were hashed. */
+/** The work of decoding so far: bytes that were inflated or allocated for inflating, and bytes that were hashed. */
 const work = vi.hoisted(() => ({ inflated: 0, hashed: 0 }))
 vi.mock("../../src/wire/inflate.ts", async (original) => {
   const real = await original<typeof import("../../src/wire/inflate.ts")>()
@@ -60,13 +60,13 @@ vi.mock("../../src/base/hash.ts", async (original) => {
 beforeAll(() => loadAutomerge())
 
 const owner = { entity: ID, collection: "notes" }
-/** Decodes a block into its chunks. Checks that the change beside a chunk is what `readChange` reads from it. */
+/** Decodes a block into its chunks. Checks that the change beside a chunk is the one that `readChange` reads. */
 function decodeChunks(of: Owner, block: Uint8Array): readonly Uint8Array[] {
   const made = makeChunks(of, openBlock(block))
   for (const { chunk, change } of made) {
     if (change === undefined) continue
     expect(change.chunk).toBe(chunk)
-    // Without the bytes, which would be compared one by one.
+    // The chunk is left out, because its bytes would be compared one by one.
     expect({ ...change, chunk: undefined }).toEqual({ ...readChange(chunk), chunk: undefined })
   }
   return made.map(({ chunk }) => chunk)
@@ -74,7 +74,7 @@ function decodeChunks(of: Owner, block: Uint8Array): readonly Uint8Array[] {
 const hexes = (chunks: readonly Uint8Array[]) => chunks.map((chunk) => Buffer.from(chunk).toString("hex"))
 const bytesOf = (chunks: readonly Uint8Array[]) => chunks.reduce((sum, chunk) => sum + chunk.length, 0)
 
-/** Encodes the chunks in all ways, and checks that they are decoded into the same bytes. Returns two of the lengths. */
+/** Encodes chunks in all ways, and checks that they decode into the same bytes. Returns the lengths of two blocks. */
 function roundTrip(chunks: readonly Uint8Array[], of = owner): { short: number; deflated: number } {
   const [short, deflated] = (["short", "deflated", "whole"] as const).map((effort) => {
     const block = encodeChunks(of, chunks, effort)
@@ -139,7 +139,7 @@ test("a create is named but for its content", () => {
   const content = chunks.at(-1)!.length
   const block = encodeChunks(owner, chunks, "short")
   expect(hexes(decodeChunks(owner, block))).toEqual(hexes(chunks))
-  // The genesis, and the two texts by form, length and key. The content has two deps of 32 bytes, which are left out.
+  // The block has a byte for the genesis, two texts as form, length and key, and the content without its two deps.
   expect(block.length).toBeLessThan(1 + (2 + "body".length) + (2 + "summary".length) + content - 64)
   expect(
     decodeChunks({ ...owner, collection: "tasks" }, encodeChunks({ ...owner, collection: "tasks" }, chunks)),
@@ -185,7 +185,7 @@ test("a change is hashed once: whoever reads the chunks of a decoded entry takes
     return work.hashed
   }
   expect(hashedFor(edits)).toBe(bytesOf(edits) - 8 * edits.length)
-  // The genesis and the containers were made lately, so nothing is hashed for them.
+  // The genesis and the containers are still in memory, so only the last change is hashed.
   expect(hashedFor(begin)).toBe(begin.at(-1)!.length - 8)
 })
 
@@ -193,7 +193,7 @@ test("a named change has the same bytes, whether it is remembered or made again"
   const of = (i: number) => genesisOf(`n${i}`, "notes")
   const chunks = Array.from({ length: 5000 }, (_, i) => of(i).chunk)
   for (const i of [0, 1, 2500, 4998, 4999]) expect(of(i).chunk).toEqual(chunks[i])
-  // An entity may have the name of a hash, and a collection that of a field.
+  // An entity may have a hash as its id, and a collection may have the name of a field.
   const genesis = of(0)
   const text = textContainer("n0", genesis, "body")
   expect(genesisOf(genesis.hash, "body").hash).not.toBe(text.hash)
@@ -248,7 +248,7 @@ test("changes that were just made are not hashed again, and their block is that 
   expect(copies.hashed).toBeGreaterThan(0)
   expect(copies.block).toEqual(block)
 
-  for (let i = 0; i < 3000; i++) genesisOf(`later-${i}`, "notes") // enough for the first ones to be forgotten
+  for (let i = 0; i < 3000; i++) genesisOf(`later-${i}`, "notes") // so many that the first ones are forgotten
   const forgotten = hashedFor(chunks)
   expect(forgotten.hashed).toBeGreaterThan(0)
   expect(forgotten.block).toEqual(block)
@@ -264,7 +264,7 @@ describe("bytes that are no block", () => {
       throw error
     }
   }
-  /** A block of this sequence. The check is right for these chunks. */
+  /** Makes a block of this sequence. Its check is right if the sequence decodes into these chunks. */
   const blockOf = (sequence: readonly number[], chunks: readonly Uint8Array[], size = bytesOf(chunks)) => {
     const check = [0, 1, 2, 3].map((i) => chunks.reduce((sum, chunk) => sum ^ chunk[4 + i]!, 0))
     return Uint8Array.from([...uleb(2 * size), ...uleb(chunks.length), ...sequence, ...check])
@@ -308,8 +308,8 @@ describe("bytes that are no block", () => {
     expect(hexes(outcome(encodeChunks(owner, [million])) as Uint8Array[])).toEqual(hexes([million]))
     const rest = million.subarray(layoutOf(openChunk(million)).messageAt)
     const sequence = [5, ...Array(16).fill(0), 1, 0, 0, rest.length, ...rest]
-    expect(outcome(blockOf(sequence, [million]))).toEqual([million]) // and `readChange` refuses it
-    const following = 2 * million.length + 32 // the second one depends on the first
+    expect(outcome(blockOf(sequence, [million]))).toEqual([million]) // only `readChange` refuses this chunk
+    const following = 2 * million.length + 32 // the second change has 32 bytes more, because it depends on the first
     expect(outcome(blockOf([...sequence, ...sequence], [million, million], following))).toBe("TOO_LARGE")
   })
 
@@ -322,7 +322,7 @@ describe("bytes that are no block", () => {
       Object.assign(work, { inflated: 0, hashed: 0 })
       const result = outcome(block)
       const claim = claimOf(block)
-      // A derived change is hashed twice, and its genesis twice more. The test hashes each change once.
+      // Decoding hashes a derived change twice, and its genesis twice. The test itself hashes each change once.
       expect(work.hashed).toBeLessThanOrEqual(6 * claim + 1024)
       expect(work.inflated).toBeLessThanOrEqual(1.2 * claim)
       if (typeof result === "string") {
@@ -368,7 +368,7 @@ describe("bytes that are no block", () => {
     })
   }
 
-  /** A block with a fault in its sequence or in its deflated bytes. The check is mended where the sequence can be read. */
+  /** Makes a block with a fault in its sequence or its deflated bytes. Mostly corrects the check where it can. */
   function mutant(rng: Random, honest: readonly Honest[]) {
     const { sequence, size, count, check } = rng.pick(honest)
     const deflates = rng.below(2) === 0
@@ -436,7 +436,7 @@ describe("a bomb", () => {
     expect(work).toEqual({ inflated: 1_000, hashed: 0 })
     expect(code(() => decodeChunks(owner, bomb(1_000, 1, 2 ** 26, zeros(2 ** 26))))).toBe("CHUNK_BAD")
     expect(work).toEqual({ inflated: 0, hashed: 0 })
-    // A sequence of zeros is one change of 23 bytes after the other, each without deps, under actor 0.
+    // Zeros are a sequence of changes of 23 bytes, all without deps and under actor 0.
     expect(code(() => decodeChunks(owner, bomb(2 ** 22, 1_000, 2 ** 22, zeros(2 ** 22))))).toBe("CHUNK_BAD")
     expect(work).toEqual({ inflated: 2 ** 22, hashed: 0 })
   })

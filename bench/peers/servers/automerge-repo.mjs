@@ -1,6 +1,6 @@
 /**
- * `automerge-repo.mjs <folder>` starts a server that is set up like automerge-repo-sync-server, whose published version
- * still uses automerge-repo 1.
+ * `automerge-repo.mjs <folder>` starts a server with the settings of automerge-repo-sync-server. The published version
+ * of that server still uses automerge-repo 1.
  */
 import { once } from "node:events"
 import { Repo } from "@automerge/automerge-repo"

@@ -1,6 +1,6 @@
 /**
- * automerge-repo: a document for each note and one with the list of their URLs, because a repository cannot list its
- * documents. The device keeps them in files (NodeFSStorageAdapter).
+ * automerge-repo: each note is a document. One more document has the list of their URLs, because a repository cannot
+ * list its documents. The device keeps the documents in files (NodeFSStorageAdapter).
  */
 import { setTimeout as sleep } from "node:timers/promises"
 import * as A from "@automerge/automerge"
@@ -8,15 +8,15 @@ import { Repo } from "@automerge/automerge-repo"
 import { WebSocketClientAdapter } from "@automerge/automerge-repo-network-websocket"
 import { NodeFSStorageAdapter } from "@automerge/automerge-repo-storage-nodefs"
 
-/** `root` is the URL of the list. Without it, a list is made. */
+/** `root`: the URL of the list. Without it, makes a list. */
 export async function open({ folder, url, root }) {
   const repo = new Repo({
     network: url === undefined ? [] : [new WebSocketClientAdapter(url)],
     storage: new NodeFSStorageAdapter(folder),
   })
   /**
-   * Finds a document, however long it takes: the repository calls a document unavailable when it was not connected
-   * within a second, and it becomes ready when the server is there.
+   * Finds a document, however long it takes. The repository calls a document unavailable if there is no connection
+   * within a second. Such a document becomes ready once the repository is connected.
    */
   const find = async (wanted) => {
     const handle = await repo.find(wanted, { allowableStates: ["ready", "unavailable"] })
@@ -65,8 +65,8 @@ export async function open({ folder, url, root }) {
     shown: load,
     saved,
     /**
-     * There is no acknowledgement that says what the server has on its disk. The server drops a client that was too
-     * busy to answer its ping, so the least that has to be waited for is that the client is connected again.
+     * No acknowledgement says which changes the server has on its disk. The server drops a client that was too busy to
+     * answer its ping, so this waits at least until the client is connected again.
      */
     async sent() {
       await saved()

@@ -1,6 +1,6 @@
 /**
- * Automerge alone, for comparison: documents in memory, and a file to which each change is appended and flushed. It
- * keeps no rows, sends nothing, and its file could not be opened again.
+ * Automerge alone, for comparison: documents in memory, and a file to which each change is appended and flushed. There
+ * are no rows and no network, and the documents cannot be loaded from the file.
  */
 import { mkdir, open as openFile } from "node:fs/promises"
 import path from "node:path"

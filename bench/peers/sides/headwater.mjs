@@ -1,8 +1,8 @@
-/** Headwater, as its README says: a workspace on `nodeStore`, and a relay. */
+/** Headwater as in its README: a workspace on `nodeStore`, and a relay. */
 import { collection, openWorkspace, text } from "../../../dist/doors/index.js"
 import { nodeStore } from "../../../dist/doors/store/node.js"
 
-/** Returns a function that returns the capital letters that a text has gained since the last call. */
+/** Returns a function. It takes the present text, and returns the capital letters that are new since its last call. */
 function newCapitals(text) {
   const count = (string) => {
     const counts = new Map()
@@ -48,7 +48,7 @@ export async function open({ folder, url }) {
     insert: (id, at, string) =>
       write(ws.notes.update(id, (draft, edit) => edit.splice("body", at(draft.body), 0, string))),
     body: (id) => ws.notes.get(id).body,
-    /** What the README advises for a note that somebody may write to. */
+    /** The README advises this for a note that somebody may write to. */
     openNote: (id) => ws.notes.read(id),
     watch(id, f) {
       const news = newCapitals(ws.notes.get(id).body)

@@ -20,7 +20,7 @@ export async function open({ folder, url }) {
   if (url !== undefined) await connect(url)
   let n = store.getRowCount("notes")
 
-  /** The persister writes the whole file again after each transaction. Resolves when nothing waits to be written. */
+  /** Resolves when nothing waits to be written. The persister writes the whole file after each transaction. */
   const saved = async () => {
     await persister.schedule(async () => {})
   }
@@ -47,7 +47,7 @@ export async function open({ folder, url }) {
     body: (id) => store.getCell("notes", id, "body"),
     async shown() {},
     saved,
-    /** There is no acknowledgement: the most that a client can know is that its socket has taken the bytes. */
+    /** The protocol has no acknowledgement: a client can only know that its socket has taken the bytes. */
     async sent() {
       await saved()
       while (synchronizer.getWebSocket().bufferedAmount > 0) await sleep(5)

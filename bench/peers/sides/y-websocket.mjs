@@ -9,12 +9,12 @@ export const open = (options) => openYjs(options, connect)
 function connect(doc, url) {
   const provider = new WebsocketProvider(url, "notes", doc, {
     WebSocketPolyfill: WebSocket,
-    // Providers of one process would exchange updates beside the server, which devices cannot do.
+    // Otherwise providers in one process exchange updates without the server, which devices cannot do.
     disableBc: true,
   })
   return {
     synced: () => (provider.synced ? undefined : new Promise((resolve) => provider.once("sync", resolve))),
-    /** The protocol has no acknowledgement: the most that a client can know is that its socket has taken the bytes. */
+    /** The protocol has no acknowledgement: a client can only know that its socket has taken the bytes. */
     async sent() {
       while (!provider.wsconnected || provider.ws.bufferedAmount > 0) await sleep(5)
     },

@@ -1,12 +1,15 @@
 /**
- * All notes in one Y.Doc, which is the fastest way to have them in Yjs: a Y.Map of notes, each a Y.Map with a Y.Text.
- * A note cannot be shared alone in this way, and to read one note all have to be loaded. The device keeps its updates
- * in LevelDB (y-leveldb), which is what y-indexeddb is in browsers.
+ * All notes in one Y.Doc, which is the fastest way to keep them in Yjs: a Y.Map of notes, each a Y.Map with a Y.Text.
+ * In this way a note cannot be shared alone, and reading one note needs loading all. The device keeps its updates in
+ * LevelDB (y-leveldb), as browsers keep them with y-indexeddb.
  */
 import { LeveldbPersistence } from "y-leveldb"
 import * as Y from "yjs"
 
-/** `connect(doc, url)` returns the provider: `synced()` resolves, `sent()` resolves or is absent, `close()`. */
+/**
+ * `connect(doc, url)` returns a provider. Its `synced()` resolves when the document has the notes of the server, and
+ * its `sent()` when the edits of the device are sent. `close()` ends it.
+ */
 export async function openYjs({ folder, url }, connect) {
   const doc = new Y.Doc()
   const notes = doc.getMap("notes")
@@ -57,7 +60,7 @@ export async function openYjs({ folder, url }, connect) {
       body.observe(({ changes }) => f(changes.delta.map(({ insert = "" }) => insert).join("")))
     },
     shown: () => provider.synced(),
-    /** y-leveldb writes one update after the other, so the last one is written after all others. */
+    /** y-leveldb writes updates in order, so all are written when the last one is. */
     saved: () => last,
     sent: () => provider.sent(),
     connect(to) {

@@ -1,4 +1,4 @@
-/** A creation encoded in plain JavaScript against the same creation made by Automerge. */
+/** Compares creations that are encoded in plain JavaScript with the same creations made by Automerge. */
 import fc from "fast-check"
 import { beforeAll, describe, expect, test } from "vitest"
 import { hex } from "../../../src/base/hash.ts"
@@ -30,10 +30,10 @@ function byAutomerge(id: string, def: AnyDef, changes: Changes, time: number): {
   return { made, row }
 }
 
-/** The bytes as one string, which is compared sooner than an array of numbers. */
+/** The change with its chunk as one string, because strings are compared faster than arrays of numbers. */
 const readable = (change: Change) => ({ ...change, chunk: hex(change.chunk) })
 
-/** Encodes a creation, and compares every change and the row with what Automerge makes. Returns false if it declines. */
+/** Encodes a creation. Compares its changes and row with those of Automerge. Returns false if the encoder declines. */
 function same(id: string, def: AnyDef, input: object, time = TIME): boolean {
   const { changes } = created(def, input)
   const writes = planned(def, changes, NO_CELLS)

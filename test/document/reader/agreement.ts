@@ -1,4 +1,4 @@
-/** Holds the reader against Automerge: what the reader accepts, Automerge must read alike. */
+/** Compares the reader with Automerge, which must read all changes that the reader accepts in the same way. */
 import fc from "fast-check"
 import { expect } from "vitest"
 import { Entity } from "../../../src/document/entity.ts"
@@ -15,14 +15,14 @@ import { randomHistory } from "./random-history.ts"
 
 const seeds = fc.integer({ min: 1, max: 2 ** 31 - 1 })
 
-/** Counts what happened, by its name. */
+/** How often each outcome has happened, by its name. */
 export class Seen extends Map<string, number> {
   count(what: string): void {
     this.set(what, (this.get(what) ?? 0) + 1)
   }
 }
 
-/** What Automerge makes of these changes, all of which it must give back byte for byte. */
+/** The row and the facts that Automerge makes of these changes. Throws if it does not give back each byte for byte. */
 export function byAutomerge(changes: readonly Change[], def: AnyDef | undefined) {
   const entity = Entity.hydrate(ID, History.of(causalOrder(changes)), actorOf(9), hashes(changes))
   try {
@@ -32,7 +32,7 @@ export function byAutomerge(changes: readonly Change[], def: AnyDef | undefined)
   }
 }
 
-/** Checks random honest histories. `seed`: the first one; a fresh one unless it is given. */
+/** Checks random honest histories. `seed`: makes the run the same each time; without it, each run is another. */
 export function checkHistories(numRuns: number, seed?: number): Seen {
   const seen = new Seen()
   const property = fc.property(seeds, fc.boolean(), (one, isKnown) => {
@@ -51,7 +51,7 @@ export function checkHistories(numRuns: number, seed?: number): Seen {
   return seen
 }
 
-/** Checks hostile mutants, some for each random history. What is accepted must also fit into a live document. */
+/** Checks hostile mutants of random histories. A live document must also accept those that the reader accepts. */
 export function checkMutants(numRuns: number, seed?: number): Seen {
   const seen = new Seen()
   const property = fc.property(seeds, (one) => {

@@ -1,4 +1,4 @@
-/** Changes that no Automerge wrote, made from changes that it did write. Their checksums are right. */
+/** Makes changes that Automerge does not write, from changes that it has written. Their checksums are right. */
 import { bytesOfHex } from "../../../src/base/hash.ts"
 import { ancestors } from "../../../src/document/history/graph.ts"
 import { type Change, readChange } from "../../../src/wire/chunk.ts"
@@ -49,7 +49,7 @@ const FLAGS = 4
 const TEXT = 5
 const RAW = 7
 
-/** The values of a column; those of a column of differences are added up. */
+/** Returns the values of a column. In a column of differences, adds up the differences. */
 export function valuesIn(name: number, bytes: readonly number[]): Value[] {
   const at = new Bytes(Uint8Array.from(bytes), 0)
   const values: Value[] = []
@@ -73,7 +73,7 @@ export function valuesIn(name: number, bytes: readonly number[]): Value[] {
   return values
 }
 
-/** The column as Automerge writes it. `longest`: the longest run, so that a smaller number gives another encoding. */
+/** Encodes a column as Automerge does. `longest`: the longest run; with a limit, the encoding is not Automerge's. */
 export function columnOf(name: number, values: readonly Value[], longest = Number.POSITIVE_INFINITY): number[] {
   if ((name & 7) === FLAGS) {
     const runs = [0]
@@ -117,14 +117,14 @@ export function columnOf(name: number, values: readonly Value[], longest = Numbe
   return bytes
 }
 
-/** A mutant, and the changes beside it: all but those that the mutant takes the place of, or that rest on those. */
+/** `rest`: the changes beside the mutant, without the change that it replaces and without the descendants of that. */
 export interface Mutation {
   readonly how: string
   readonly mutant: Change
   readonly rest: readonly Change[]
 }
 
-/** Makes a mutant of one of these changes; undefined when it is no change that travels, or is the old one. */
+/** Makes a mutant of one of these changes. Undefined if that fails, changes nothing, or leaves deps missing. */
 export function mutated(all: readonly Change[], seed: number): Mutation | undefined {
   const next = random(seed)
   if (next(8) === 0) {

@@ -16,7 +16,7 @@ export function randomHistory(seed: number): Change[] {
   return seed % 3 === 0 ? headwaterHistory(seed) : foreignHistory(seed)
 }
 
-/** What Headwater writes on three devices, with a foreign tool among them now and then. */
+/** The changes that Headwater makes on three devices. In some histories, another tool makes changes, too. */
 function headwaterHistory(seed: number): Change[] {
   const [script] = fc.sample(commands(3, 20, seed % 2), { seed, numRuns: 1 })
   const replicas = play(3, script ?? [])
@@ -25,7 +25,7 @@ function headwaterHistory(seed: number): Change[] {
   return [...all.values()]
 }
 
-/** What a tool writes that knows Automerge and none of Headwater's rules, on up to four devices. */
+/** The changes that a tool without Headwater's rules makes with Automerge, on up to four devices. */
 function foreignHistory(seed: number): Change[] {
   const next = random(seed)
   const { genesis } = Entity.create(ID, "notes", actorOf(0))
@@ -72,7 +72,7 @@ function edited(doc: Doc, next: Next, step: number): Doc {
   return Automerge.change(doc, options, write)
 }
 
-/** One write, somewhere in the document. */
+/** Makes one write somewhere in the document. */
 function one(draft: any, doc: Doc, next: Next, step: number): void {
   const keys = ["body", "body", "summary", "tags", "meta", "title"]
   const rare = ["n", "id", "$x", "key é", "10", "constructor"]
@@ -95,7 +95,7 @@ const isObject = (value: unknown): value is any =>
   value !== null &&
   (Array.isArray(value) || Object.getPrototypeOf(value) === Object.prototype)
 
-/** One write in a map or a list. */
+/** Makes one write in a map or a list. */
 function inside(object: any, doc: Doc, next: Next, step: number): void {
   if (Array.isArray(object)) {
     const at = next(object.length + 1)
@@ -124,7 +124,7 @@ function editText(draft: any, path: string[], there: string, next: Next): void {
   const how = next(40)
   if (how < 6) Automerge.updateText(draft, path, text(next))
   else if (how < 12) {
-    // deleted backwards, as with the backspace key
+    // Deletes backwards, as the backspace key does.
     for (let at = from - 1; at >= Math.max(0, from - 3); at--) {
       Automerge.splice(draft, path, characters.slice(0, at).join("").length, (characters[at] as string).length)
     }

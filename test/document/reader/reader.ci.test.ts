@@ -5,7 +5,7 @@ import { checkHistories, checkMutants, type Seen } from "./agreement.ts"
 
 beforeAll(() => loadAutomerge())
 
-/** Some twelve mutants of each history are changes that travel. */
+/** About this many mutants of each history are valid changes. */
 const MUTANTS = 12
 
 function print(title: string, seed: number, seen: Seen): void {

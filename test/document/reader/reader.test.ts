@@ -23,7 +23,7 @@ test("Automerge takes every mutant that the reader accepts, and makes the same r
   expect(accepted.length).toBeGreaterThan(3)
 })
 
-/** The genesis, and one change after it that another tool writes. */
+/** Makes a genesis, and a change after it as another tool writes it. */
 function written(write: (doc: any) => void, before: readonly Change[] = [], actor = actorOf(1)) {
   const { genesis } = Entity.create(ID, "notes", actorOf(0))
   const chunks = [genesis, ...before].map(({ chunk }) => chunk)
@@ -46,7 +46,7 @@ function expectSame(changes: readonly Change[]) {
 const columnIn = (parts: Parts, name: number) => parts.columns.find(([one]) => one === name) as [number, number[]]
 
 describe("encodings that Automerge does not write are declined:", () => {
-  /** Texts and registers, so that there is a run, a literal and nulls in the columns. */
+  /** Writes texts and registers, so that the columns have runs, literals and nulls. */
   const base = () =>
     written((doc) => {
       doc.n = 1
@@ -121,7 +121,7 @@ describe("encodings that Automerge does not write are declined:", () => {
     expect(rowOf([genesis, mutant])).toContain(reason)
   })
 
-  /** Encodes a column again, with runs that are at most so long. */
+  /** Encodes a column again, with runs of at most `longest` values. */
   function recode(parts: Parts, name: number, longest: number) {
     const column = columnIn(parts, name)
     column[1] = columnOf(name, valuesIn(name, column[1]), longest)
@@ -145,7 +145,7 @@ describe("encodings that Automerge does not write are declined:", () => {
     values[at] = kind
     kinds[1] = columnOf(KINDS, values)
   }
-  /** Puts another value in place of the first one, which is the number 1. */
+  /** Replaces the first value, which is the number 1. */
   function value(parts: Parts, type: number, bytes: number[]) {
     kind(parts, 0, type)
     columnIn(parts, VALUES)[1].splice(0, 1, ...bytes)
@@ -162,7 +162,7 @@ describe("encodings that Automerge does not write are declined:", () => {
 })
 
 describe("operations that Automerge would not give back are declined:", () => {
-  /** A text, a list, a counter and a register, each of which was written once. */
+  /** Writes a text, a list, a counter and a register once each. */
   const base = () =>
     written((doc) => {
       doc.body = "abc"
@@ -258,7 +258,7 @@ describe("operations that Automerge would not give back are declined:", () => {
     const { changes, change, genesis } = base()
     const next = forged({ deps: [genesis.hash], startOp: 50, ops: [put({ key: "title", pred: [ids(change).title] })] })
     expect(rowOf([...changes, next])).toBe("an operation of no ancestor")
-    // A change that was judged before is not judged again.
+    // Without suspects, the change counts as judged, and the reader does not judge it again.
     expect(typeof readRow(ID, [...changes, next], new Set(), () => notes)).toBe("object")
   })
 })

@@ -1,7 +1,7 @@
 import { expect, test } from "vitest"
 import { Sequence } from "../../../src/document/reader/sequence.ts"
 
-/** A sequence of one author, who types `length` characters one after the other, and the piece at the end. */
+/** Makes a sequence in which one actor types `length` characters. `end`: its last piece. */
 function typed(length: number) {
   const sequence = new Sequence(
     (counter, _, than) => counter > than,
