@@ -8,7 +8,7 @@ import { changeAt } from "../../src/wire/received-chunks.ts"
 import type { AppendedChange, Log } from "../log/contract.ts"
 import { judge, type Offer, sameHeads } from "./admission-rules.ts"
 import { EntityFacts } from "./entity-facts.ts"
-import type { ServeLimits } from "./serve-limits.ts"
+import type { ServeSizes } from "./serve-sizes.ts"
 import { ready, type Work } from "./work.ts"
 
 /**
@@ -49,7 +49,7 @@ export class JudgingBudget {
   #judged = 0
 
   /** `breathe`: resolves after other work has had its turn. */
-  constructor(sizes: Pick<ServeLimits, "walkLookUps" | "pushLookUps" | "judgedBytes">, breathe: () => Promise<void>) {
+  constructor(sizes: Pick<ServeSizes, "walkLookUps" | "pushLookUps" | "judgedBytes">, breathe: () => Promise<void>) {
     this.walkLookUps = sizes.walkLookUps
     this.lookUpsLeft = sizes.pushLookUps
     this.#judgedBytes = sizes.judgedBytes

@@ -11,7 +11,7 @@ import {
   refuseEntry,
   refuseJunk,
 } from "./admit-entry.ts"
-import type { ServeLimits } from "./serve-limits.ts"
+import type { ServeSizes } from "./serve-sizes.ts"
 import type { ServedWorkspace } from "./served-workspace.ts"
 import type { Work } from "./work.ts"
 
@@ -56,12 +56,7 @@ interface Admitted {
  * a turn of the workspace, so that no other push appends meanwhile. Throws only when the log fails; then it is unknown
  * which entries were appended.
  */
-export function* appendPush(
-  workspace: ServedWorkspace,
-  push: Push,
-  pusher: Pusher,
-  sizes: ServeLimits,
-): Work<Appended> {
+export function* appendPush(workspace: ServedWorkspace, push: Push, pusher: Pusher, sizes: ServeSizes): Work<Appended> {
   const { connection, principal, access, breathe } = pusher
   const by = { principal, adopt: push.adopt === true }
   const budget = new JudgingBudget(sizes, breathe)

@@ -47,7 +47,7 @@ export interface ConnectionOptions {
   /** Bytes that were given to `send` and that the network has not taken yet. */
   buffered(): number
   /**
-   * Returns the number of `buffered` bytes above which the socket counts as full: `ServeLimits.socketBytes` at most.
+   * Returns the number of `buffered` bytes above which the socket counts as full: `ServeSizes.socketBytes` at most.
    * Without this function, the number is always `socketBytes`.
    */
   ceiling?(): number

@@ -15,7 +15,7 @@ export class Junk {
   readonly #limit: number
   #bytes = 0
 
-  /** `limit`: see `ServeLimits.junkBytes`. */
+  /** `limit`: see `ServeSizes.junkBytes`. */
   constructor(limit: number) {
     this.#limit = limit
   }

@@ -8,7 +8,7 @@ import type { AppendedChange, Log, Logs } from "../log/contract.ts"
 import { DecodedFrame } from "./decoded-frame.ts"
 import { EntityNumbers } from "./heal-marks.ts"
 import { RecentBudget, RecentEntries, type RecentEntry } from "./recent-entries.ts"
-import { type ServeLimits, usualServeLimits } from "./serve-limits.ts"
+import { type ServeSizes, usualServeSizes } from "./serve-sizes.ts"
 
 export interface Follower {
   /** Called when more entries are flushed. */
@@ -48,13 +48,13 @@ export interface SharedFrame {
 /** The workspaces of one relay that have connected replicas. */
 export class ServedWorkspaces {
   /** The sizes for everything that serves these workspaces. */
-  readonly sizes: ServeLimits
+  readonly sizes: ServeSizes
   readonly #logs: Logs
   readonly #budget: RecentBudget
   readonly #open = new Map<string, ServedWorkspace>()
 
-  constructor(logs: Logs, sizes: Partial<ServeLimits> = {}) {
-    this.sizes = { ...usualServeLimits, ...sizes }
+  constructor(logs: Logs, sizes: Partial<ServeSizes> = {}) {
+    this.sizes = { ...usualServeSizes, ...sizes }
     this.#logs = logs
     this.#budget = new RecentBudget(this.sizes.recentBytes)
   }

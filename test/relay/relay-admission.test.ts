@@ -8,7 +8,7 @@ import { nodeClock } from "../../relay/machine/clock.node.ts"
 import { nodeDisk } from "../../relay/machine/disk.node.ts"
 import { judge, OP_GAP } from "../../relay/serve/admission-rules.ts"
 import { admitEntry, JudgingBudget } from "../../relay/serve/admit-entry.ts"
-import { type ServeLimits, usualServeLimits } from "../../relay/serve/serve-limits.ts"
+import { type ServeSizes, usualServeSizes } from "../../relay/serve/serve-sizes.ts"
 import { run } from "../../relay/serve/work.ts"
 import { type Change, deriveChange, isDerived, readChange } from "../../src/wire/chunk.ts"
 import { textContainer } from "../../src/wire/named-changes.ts"
@@ -44,11 +44,11 @@ const entry = (...changes: readonly (Change | Uint8Array)[]): Entry => ({
   chunks: changes.map((one) => (one instanceof Uint8Array ? one : one.chunk)),
 })
 
-type Options = { principal?: string; adopt?: boolean } & Partial<ServeLimits>
+type Options = { principal?: string; adopt?: boolean } & Partial<ServeSizes>
 
 /** Judges one pushed entry: returns what of it is admitted, and the refusals. */
 function admit(pushed: Entry, { principal = "local", adopt = false, ...sizes }: Options = {}) {
-  const budget = new JudgingBudget({ ...usualServeLimits, ...sizes }, () => Promise.resolve())
+  const budget = new JudgingBudget({ ...usualServeSizes, ...sizes }, () => Promise.resolve())
   return run(admitEntry(log, pushed, { principal, adopt }, budget))
 }
 
@@ -295,7 +295,7 @@ describe("the walk to the author's last change", () => {
     // All walks of a push share `pushLookUps`. After the first walk of 22 look-ups, 21 of the 43 are left, which is one
     // too few for the second walk.
     const second = change({ actor: A, seq: 2, startOp: 3001, deps: [others[20]!.hash] })
-    const budget = new JudgingBudget({ ...usualServeLimits, pushLookUps: 43 }, () => Promise.resolve())
+    const budget = new JudgingBudget({ ...usualServeSizes, pushLookUps: 43 }, () => Promise.resolve())
     const judged = await run(admitEntry(log, entry(astray, second), { principal: "local", adopt: false }, budget))
     expect(judged.refusals).toMatchObject([{ hash: astray.hash, code: "CHUNK_BAD" }])
   })

@@ -1,6 +1,6 @@
 import { afterEach, describe, expect, it } from "vitest"
 import { nodeClock } from "../../relay/machine/clock.node.ts"
-import type { ServeLimits } from "../../relay/serve/serve-limits.ts"
+import type { ServeSizes } from "../../relay/serve/serve-sizes.ts"
 import { type Entry, encode, encodeEntry, position } from "../../src/wire/protocol.ts"
 import { actorOf, change, genesis, noise } from "../support/changes.ts"
 import { note } from "../support/relay.ts"
@@ -96,7 +96,7 @@ describe("a connection", () => {
         return nodeClock.after(ms, f)
       },
     }
-    const during = async (sizes: Partial<ServeLimits>, entry: Entry | undefined) => {
+    const during = async (sizes: Partial<ServeSizes>, entry: Entry | undefined) => {
       await open({ sizes, clock })
       const one = served.connect()
       breaths = 0

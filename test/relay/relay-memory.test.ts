@@ -2,7 +2,7 @@ import { setTimeout as sleep } from "node:timers/promises"
 import { setFlagsFromString } from "node:v8"
 import { runInNewContext } from "node:vm"
 import { describe, expect, it } from "vitest"
-import type { ServeLimits } from "../../relay/serve/serve-limits.ts"
+import type { ServeSizes } from "../../relay/serve/serve-sizes.ts"
 import type { SharedFrame } from "../../relay/serve/served-workspace.ts"
 import { encode } from "../../src/wire/protocol.ts"
 import { actorOf, noise } from "../support/changes.ts"
@@ -44,7 +44,7 @@ describe("the frame that brings a flush to all followers", () => {
 const SOCKETS = process.env["HEADWATER_LONG"] === "1" ? 1000 : 100
 
 /** A relay with room for all sockets. Its reported events are added to `reported`. */
-const started = (sizes: Partial<ServeLimits>, reported: string[]): Promise<TestRelay> =>
+const started = (sizes: Partial<ServeSizes>, reported: string[]): Promise<TestRelay> =>
   startRelay({ sizes, connections: SOCKETS + 10, report: (_level, event) => reported.push(event) })
 
 /** How many entries the client has received. */

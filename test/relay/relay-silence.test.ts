@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises"
 import { describe, expect, it } from "vitest"
-import { usualServeLimits } from "../../relay/serve/serve-limits.ts"
+import { usualServeSizes } from "../../relay/serve/serve-sizes.ts"
 import { Silence } from "../../relay/serve/sockets/silence.ts"
 import type { Clock } from "../../src/base/env.ts"
 import { encode } from "../../src/wire/protocol.ts"
@@ -227,7 +227,7 @@ describe("a socket", () => {
       [120, 60],
     ] as const) {
       ended = false
-      const silence = new Silence(clock, usualServeLimits, watched)
+      const silence = new Silence(clock, usualServeSizes, watched)
       for (let s = 0; s < lasts; s += pause) {
         expect(ended).toBe(false)
         untaken[1]--

@@ -6,7 +6,7 @@ import type { Log } from "../../relay/log/contract.ts"
 import type { LogSizes } from "../../relay/log/log-sizes.ts"
 import { openLogs } from "../../relay/log/logs.ts"
 import { nodeClock } from "../../relay/machine/clock.node.ts"
-import type { ServeLimits } from "../../relay/serve/serve-limits.ts"
+import type { ServeSizes } from "../../relay/serve/serve-sizes.ts"
 import { ServedWorkspaces } from "../../relay/serve/served-workspace.ts"
 import { RelayServer, type ServerOptions } from "../../relay/serve/server.ts"
 import type { Entry } from "../../src/wire/protocol.ts"
@@ -25,7 +25,7 @@ export interface TestRelay extends AsyncDisposable {
 }
 
 export async function startRelay(
-  options: Partial<ServerOptions> & { sizes?: Partial<ServeLimits>; logSizes?: Partial<LogSizes> } = {},
+  options: Partial<ServerOptions> & { sizes?: Partial<ServeSizes>; logSizes?: Partial<LogSizes> } = {},
 ): Promise<TestRelay> {
   const { sizes, logSizes = {}, ...more } = options
   const folder = mkdtempSync(path.join(tmpdir(), "headwater-relay-"))

@@ -7,7 +7,7 @@ import type { Log, Logs } from "../../relay/log/contract.ts"
 import { openLogs } from "../../relay/log/logs.ts"
 import { nodeClock } from "../../relay/machine/clock.node.ts"
 import { Connection } from "../../relay/serve/connection.ts"
-import type { ServeLimits } from "../../relay/serve/serve-limits.ts"
+import type { ServeSizes } from "../../relay/serve/serve-sizes.ts"
 import { ServedWorkspaces } from "../../relay/serve/served-workspace.ts"
 import type { Clock } from "../../src/base/env.ts"
 import type { Code } from "../../src/base/errors.ts"
@@ -19,7 +19,7 @@ import { type Files, type SimDisk, simDisk } from "./disk.ts"
 import { bodyAt } from "./logged-body.ts"
 
 export interface ServedOptions {
-  readonly sizes?: Partial<ServeLimits>
+  readonly sizes?: Partial<ServeSizes>
   readonly clock?: Clock
   /** The files on the disk at the start, as `SimDisk.snapshot` returned them. */
   readonly files?: Files

@@ -9,7 +9,7 @@
  * arrived meanwhile are read before the next tick.
  */
 import type { Clock } from "../../../src/base/env.ts"
-import type { ServeLimits } from "../serve-limits.ts"
+import type { ServeSizes } from "../serve-sizes.ts"
 
 /** Number of ticks in `silentMs`. */
 const TICKS = 6
@@ -33,7 +33,7 @@ export interface Watched {
 
 export class Silence {
   readonly #clock: Clock
-  readonly #sizes: ServeLimits
+  readonly #sizes: ServeSizes
   readonly #watched: Watched
   /** Whether there was a sign of the other side since the last tick. */
   #sign = false
@@ -47,7 +47,7 @@ export class Silence {
   #untaken: readonly number[] | undefined
   #cancel = () => {}
 
-  constructor(clock: Clock, sizes: ServeLimits, watched: Watched) {
+  constructor(clock: Clock, sizes: ServeSizes, watched: Watched) {
     this.#clock = clock
     this.#sizes = sizes
     this.#watched = watched

@@ -5,7 +5,7 @@ import type { Log, Logs } from "../../../relay/log/contract.ts"
 import type { LogSizes } from "../../../relay/log/log-sizes.ts"
 import { openLogs } from "../../../relay/log/logs.ts"
 import { Connection, closeCode } from "../../../relay/serve/connection.ts"
-import type { ServeLimits } from "../../../relay/serve/serve-limits.ts"
+import type { ServeSizes } from "../../../relay/serve/serve-sizes.ts"
 import { ServedWorkspaces } from "../../../relay/serve/served-workspace.ts"
 import { type Access, encode, type Hash, position } from "../../../src/wire/protocol.ts"
 import { type Files, type Operation, type SimDisk, simDisk } from "../../support/disk.ts"
@@ -15,7 +15,7 @@ import type { Oracle } from "../oracle/oracle.ts"
 import { draw, type Lane, type Latency, Process, type Scheduler } from "./clock.ts"
 import type { Host, Line, Listener, Network } from "./network.ts"
 import type { Random } from "./random.ts"
-import { tinyLogSizes, tinyServeLimits } from "./sizes.ts"
+import { tinyLogSizes, tinyServeSizes } from "./sizes.ts"
 import { HOME, WORKSPACE } from "./store.ts"
 
 const FOLDER = "data"
@@ -61,7 +61,7 @@ export class RelayHost implements Host {
   /** The open connections, each with its line. */
   readonly #served = new Map<Connection, Line>()
   readonly #logSizes: Partial<LogSizes>
-  readonly #serveSizes: Partial<ServeLimits>
+  readonly #serveSizes: Partial<ServeSizes>
   #process: Process | undefined
   #workspaces: ServedWorkspaces | undefined
   #logs: Logs | undefined
@@ -84,7 +84,7 @@ export class RelayHost implements Host {
     this.#principalOf = principalOf
     this.#accessOf = accessOf
     this.#logSizes = { ...(tiny && tinyLogSizes), segmentEntries }
-    this.#serveSizes = tiny ? tinyServeLimits : {}
+    this.#serveSizes = tiny ? tinyServeSizes : {}
     this.#random = scheduler.random("relay")
     this.#syncs = scheduler.lane("relay", latency)
     this.#syncs.held = network.held

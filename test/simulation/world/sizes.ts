@@ -1,6 +1,6 @@
 /** Sizes so small that a run of forty commands reaches all of them. */
 import type { LogSizes } from "../../../relay/log/log-sizes.ts"
-import type { ServeLimits } from "../../../relay/serve/serve-limits.ts"
+import type { ServeSizes } from "../../../relay/serve/serve-sizes.ts"
 import type { Sizes } from "../../../src/base/replica-sizes.ts"
 
 export const tinySizes: Sizes = {
@@ -38,7 +38,7 @@ export const tinySizes: Sizes = {
 }
 
 /** Tiny sizes of the relay's serving. Its times are left out, because the simulated relay does not use them. */
-export const tinyServeLimits: Partial<ServeLimits> = {
+export const tinyServeSizes: Partial<ServeSizes> = {
   recentBytes: 600,
   frameBytes: 300,
   readBytes: 300,

@@ -5,7 +5,7 @@ import { limits } from "../../src/wire/protocol.ts"
  * Operators never set them. Tests make them tiny so that a short test reaches them. Clients notice only `fragments`
  * (section 7 of docs/protocol.md) and the times.
  */
-export interface ServeLimits {
+export interface ServeSizes {
   /** Bytes of recent entries that all workspaces of the relay keep in memory together. */
   readonly recentBytes: number
   /** Bytes of recent entries in one frame; a single entry may have more. */
@@ -62,7 +62,7 @@ export interface ServeLimits {
   readonly closeMs: number
 }
 
-export const usualServeLimits: ServeLimits = {
+export const usualServeSizes: ServeSizes = {
   recentBytes: 8 * 2 ** 20,
   frameBytes: 2 ** 20,
   // A frame with this many bytes of entries fits into the buffer of 64 KiB in which frames are encoded without a new
