@@ -5,7 +5,10 @@ import { type Notes, type Row, tagsOf } from "./notes.ts"
 /** The most UTF-16 units of long texts that are kept for the next search. */
 const KEPT = 8_000_000
 
-/** After this number of long notes in a row that cannot be read, the search reads no more notes for the query. */
+/**
+ * When this many long notes, one after the other, cannot be read, the search reads no more notes for the query: the disk
+ * has probably failed. Only long notes are read, because the rows have the whole text of the others.
+ */
 const FAILURES = 10
 
 /** ms between two calls of `onFound`. */

@@ -15,7 +15,7 @@ const LEVELS = 60
  */
 export interface Room {
   values: number
-  /** UTF-16 units of texts, and of keys inside values. */
+  /** UTF-16 units of all strings, and of the keys of nested maps. */
   units: number
 }
 

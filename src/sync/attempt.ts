@@ -72,7 +72,7 @@ export class Attempt {
   #awaits: "request" | "principal" | "want" | "nothing"
   /** How many `have` messages of earlier attempts the relay has not answered completely. */
   #staleWants: number
-  /** Whether entries that the relay has sent on this connection were dropped. */
+  /** Whether this side has dropped entries that it received on this connection. Then it drops all later ones, too. */
   #dropped: boolean
 
   constructor(options: AttemptOptions) {

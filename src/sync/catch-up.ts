@@ -14,7 +14,10 @@ export interface CatchUpStatus {
 }
 
 export class CatchUp {
-  /** The number of the check that our latest pull answers. */
+  /**
+   * A check is a request of the app, by `whenSynced`, for everything that the relay has now (`Sync.check` numbers them).
+   * This is the number of the check for which our latest pull was sent.
+   */
   #asOf = 0
   /**
    * The state of our latest pull. `asked`: no entries of the answer are committed yet. `answered`: the first entries of
@@ -37,17 +40,17 @@ export class CatchUp {
   }
 
   /**
-   * Whether to pull again for this check. Only the answer to a pull shows that the relay has no further entries;
-   * entries that arrive without a pull do not show it. False while the answer to a pull is under way, and if the latest
-   * pull was sent for this check. If this returns true, the caller must pull.
+   * Whether the caller must pull for the check with this number. False if the latest pull was sent for this check, or
+   * if the answer to a pull is under way: its end shows that the relay has no further entries. When true is returned,
+   * the pull counts as sent.
    */
   mustAskAgain(check: number): boolean {
     return this.#asOf !== check && this.mustAsk()
   }
 
   /**
-   * Whether another pull is needed to learn from the relay that nothing more follows. False while the answer to the
-   * latest pull is under way, because that answer shows it. If this returns true, the caller must pull.
+   * Whether the caller must pull, to learn from the relay that nothing more follows. False while the answer to the latest
+   * pull is under way, because that answer shows it. When true is returned, the pull counts as sent.
    */
   mustAsk(): boolean {
     if (this.#state !== "level") return false

@@ -61,13 +61,14 @@ function makeContainer(entity: string, genesis: Change, key: string): Change {
 }
 
 /**
- * Finds out whether a change is derived, and of which kind. Returns undefined for any other change.
+ * Tells whether a change is a named one (a genesis or a text's container), only looks like one, or is derived otherwise.
  *
  * - `named`: the change is, byte for byte, the genesis of the entity or the container of a text.
- * - `forged`: the change is like a named change, but has other bytes. Either it has no deps and is not the genesis, or
- *   it is a derived change of time 0 with one operation, its only dep is the genesis, and it is not a container. With a
- *   forged change in the log, an entity would have a genesis or a container that the replicas do not know.
+ * - `forged`: the change has the place of a named one, but other bytes. In the log it would give the entity a genesis or
+ *   a container that the replicas do not know. Either it has no deps. Or it is a derived change of time 0 with one
+ *   operation and the genesis as its only dep.
  * - `derived`: the change is any other derived change.
+ * - undefined: any other change, that is, one of a session actor with deps.
  */
 export function derivation(
   entity: string,

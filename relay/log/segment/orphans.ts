@@ -1,7 +1,8 @@
 /**
- * Orphans are changes that depend on a lost change. The log serves them, but they do not count as known: no look-up
- * finds them until a replica gives them back together with the lost change. The index of each sealed segment lists the
- * orphans that are not known at the segment's end.
+ * Orphans are changes that depend on a lost change. The log still sends them to replicas, but no look-up finds them: so
+ * the relay asks for them again, and with them for the lost change. A change is an orphan until a replica pushes it again
+ * together with the lost change. The index of each sealed segment lists the changes that were orphans when the segment
+ * ended.
  */
 import type { Hash } from "../../../src/wire/protocol.ts"
 import { type Key, keyName } from "./keys.ts"

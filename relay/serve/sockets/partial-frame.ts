@@ -28,8 +28,8 @@ export class PartialFrame {
   }
 
   /**
-   * Call it when a frame with `payload` bytes is complete. The bytes after this frame belong to the next frame and are
-   * in the newest piece.
+   * Call it when a frame with `payload` bytes is complete. From then on only the newest piece counts: the frame has ended
+   * in it, so no other piece can hold bytes of the next frame.
    */
   whole(payload: number): void {
     const header = payload < 126 ? 6 : payload < 2 ** 16 ? 8 : 14

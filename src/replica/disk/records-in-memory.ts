@@ -327,7 +327,10 @@ export class Known {
   }
 }
 
-/** The rows that have changed, by collection. `here`: only this device wrote to them. `relay`: all other rows. */
+/**
+ * The rows that one commit has changed, by collection. `here`: rows that only writes on this device have changed.
+ * `relay`: the other changed rows, also those that both have changed.
+ */
 export type Changed = Readonly<Record<"here" | "relay", Map<string, RowDelta>>>
 
 export const noChange = (): Changed => ({ here: new Map(), relay: new Map() })
@@ -349,7 +352,8 @@ function setIn<T>(map: ByHash<T>, entity: string, hash: Hash, value: T | undefin
 }
 
 /**
- * Reads the records of an entity from the disk. Returns a function that puts them into `map` in place of the old ones.
+ * Reads the records of an entity from the disk. Returns a function that puts them into `map` in place of the old ones,
+ * so that all maps change together once everything is read. `keep` makes what stays in memory from a record.
  */
 async function replaceIn<T, OnDisk extends T = T>(
   map: ByHash<T>,

@@ -14,10 +14,13 @@ import { SUBPROTOCOL } from "../../wire/protocol.ts"
  * If the function throws, rejects, returns something that is no text, or takes too long before a dial, `status.error`
  * is `FORBIDDEN`, and the function is called again before the next dial.
  *
- * `reason`: `"refused"` when the relay has refused the last token, `"expiring"` when the present token ends soon, else
- * `"open"`. Only Node shows that the relay has refused a token in its answer to the dial (401, 403). After
- * `"expiring"`, the relay is dialled again at once with the new token. If the function fails then, or returns the same
- * token, the connection stays as it is, and the function is called again after half of the time that is left.
+ * `reason`:
+ * - `"refused"`: the relay has refused the last token. If it did so in its answer to the dial (401, 403), only Node lets
+ *   this library see that, and in a browser the reason is `"open"`.
+ * - `"expiring"`: the present token ends soon. The relay is dialled again at once with the new token. If this call fails
+ *   or returns the same token, the connection stays as it is, and the function is called again after half of the time
+ *   that is left.
+ * - `"open"`: every other dial.
  */
 export type Token =
   | string
