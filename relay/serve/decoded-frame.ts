@@ -1,6 +1,6 @@
 /**
- * Adds up the bytes and chunks that the items of one frame have once their receiver has decoded them. `limits` has a
- * maximum for both.
+ * Tells whether one more item fits into a frame that is about to be sent: adds up the bytes and chunks that the items
+ * have once their receiver has decoded them. `limits` has a maximum for both.
  */
 import { decodedSize, limits } from "../../src/wire/protocol.ts"
 

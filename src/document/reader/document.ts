@@ -1,4 +1,7 @@
-/** A document that is being read: its objects, and the actors whose operations it has. */
+/**
+ * A document that is being read: its objects, the actors whose operations it has, and which of several values under one
+ * key is shown (`winner`).
+ */
 
 import type { Actor } from "../../wire/protocol.ts"
 import { COUNTER, MAKE_LIST, MAKE_MAP, MAKE_TEXT } from "../format.ts"
