@@ -106,8 +106,8 @@ function tried(base: Handle | undefined, changes: readonly Change[], suspects: R
 const copyOf = (base: Handle | undefined): Handle => onThisMachine(() => base?.fork(NOBODY) ?? newHandle())
 
 /**
- * The most operations and bytes that the change of `mustWork` has: as many operations, and nearly as many bytes, as any
- * change may have.
+ * The most operations and bytes that the change of `mustWork` has. Every change may have so many operations, and a little
+ * more bytes.
  */
 const MOST_OPS = limits.ops
 const MOST_BYTES = limits.chunk - 2 ** 16
