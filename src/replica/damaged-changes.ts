@@ -41,7 +41,8 @@ export function noteDamage(entity: string, hash: Hash | undefined, tx: Transacti
   tx.state = withDamage(tx.state)
   // The row still shows the values that the change wrote. It must be made again, because perhaps the relay does not
   // have the change either.
-  if (tx.staleOf(entity) === undefined) tx.markStale(entity, { suspects: [], waiting: false })
+  const mark = tx.staleOf(entity)
+  if (mark?.waiting !== false) tx.markStale(entity, { suspects: [], ...mark, waiting: false })
   if (!owed) {
     if (hash !== undefined) tx.put(keys.change(tx.workspace, entity, hash), undefined)
     return

@@ -17,6 +17,7 @@ import type { IdleWork } from "./idle-interface.ts"
 import { mendedOf, mendRecords } from "./mend-records.ts"
 import { leaveOut } from "./projecting.ts"
 import type { Replica } from "./replica.ts"
+import { RowsInPull } from "./rows-in-pull.ts"
 import { isOfDisk } from "./store-error.ts"
 import type { Transaction } from "./transaction.ts"
 
@@ -58,12 +59,7 @@ export class Idle implements IdleWork {
    * again.
    */
   readonly #resting = new Set<string>()
-  /**
-   * Entities whose row was made during the present pull. They are not projected again until the pull has ended.
-   * Otherwise, when 50 edits of each of 1,000 entities arrived in turn, every row was made up to 50 times. Undefined:
-   * no pull is under way.
-   */
-  #madeInPull: Set<string> | undefined
+  readonly #pull: RowsInPull
   /** The error of the disk when a step that projects stale entities could not read the changes of one; or undefined. */
   #unread: HeadwaterError | undefined
   /** Whether the verdicts of other builds of Automerge have been withdrawn in this session. */
@@ -73,12 +69,12 @@ export class Idle implements IdleWork {
   #cancelRetry: (() => void) | undefined
   #cancelOpen: (() => void) | undefined
   #cancelShow: (() => void) | undefined
-  #cancelPulled: (() => void) | undefined
   #cancelLook: (() => void) | undefined
 
   constructor(replica: Replica) {
     this.#replica = replica
     this.#histories = new HistoryFolds(replica)
+    this.#pull = new RowsInPull(replica.clock, () => this.afterGroup())
   }
 
   afterCommit(tx: Transaction): void {
@@ -148,15 +144,7 @@ export class Idle implements IdleWork {
   }
 
   expectEntries(more: boolean): void {
-    if (more) this.#madeInPull ??= new Set()
-    else if (this.#madeInPull !== undefined) {
-      this.#madeInPull = undefined
-      // Not at once: a workspace that closes ends its connection first, and must not wait for rows.
-      this.#cancelPulled ??= this.#replica.clock.after(0, () => {
-        this.#cancelPulled = undefined
-        this.afterGroup()
-      })
-    }
+    this.#pull.expect(more)
   }
 
   async mend(tx: Transaction, records: readonly Key[]): Promise<void> {
@@ -261,7 +249,7 @@ export class Idle implements IdleWork {
     const { projectAtOnce, readAtOnce, readRows } = this.#replica.sizes
     const most = readRows ? readAtOnce : projectAtOnce
     for (const [entity, mark] of this.#replica.stale) {
-      const waits = mark.waiting || this.#resting.has(entity) || this.#madeInPull?.has(entity)
+      const waits = mark.waiting || this.#resting.has(entity) || this.#pull.waits(entity)
       if (!waits && due.push(entity) === most) break
     }
     if (due.length === 0) return
@@ -326,14 +314,18 @@ export class Idle implements IdleWork {
   /** Projects an entity. Returns true if it made a document for that, or tried to. */
   async #project(entity: string, tx: Transaction, held: ReadonlyMap<Hash, Held>): Promise<boolean> {
     if (tx.staleOf(entity) === undefined) return false
-    this.#madeInPull?.add(entity)
+    const made = () => tx.add({ writes: [], done: () => this.#pull.made(entity) })
     try {
-      if (this.#replica.readClosed(entity, held, tx)) return false
+      if (this.#replica.readClosed(entity, held, tx)) {
+        made()
+        return false
+      }
       if (this.#replica.documents.wasmFailure !== null && this.#cancelRetry !== undefined) {
         this.#resting.add(entity) // until the next try; rows that need no document are made meanwhile
         return false
       }
       if ((await this.#replica.documents.live(entity, tx, held)) !== undefined) tx.touch(entity)
+      made()
     } catch (error) {
       if (!(error instanceof HeadwaterError) || error.code !== "WASM_FAILED") leaveOut(entity, tx, error)
       this.#resting.add(entity)
@@ -388,7 +380,7 @@ export class Idle implements IdleWork {
     this.#cancelRetry?.()
     this.#cancelOpen?.()
     this.#cancelShow?.()
-    this.#cancelPulled?.()
+    this.#pull.stop()
     this.#cancelLook?.()
     if (quickly) return
     try {

@@ -89,11 +89,13 @@ export class SavedChanges {
   }
 
   /**
-   * Handles a loose record that cannot be read. If the live document has the change, or the change can be made again
+   * Handles a loose record that cannot be read. If the change is in memory with the live document, or the change can be made again
    * (`madeAgain`), writes the record again and returns the change. Otherwise notes the damage.
    */
   #damaged(entity: string, hash: Hash, tx: Transaction): Held | undefined {
-    const there = this.#o.liveOf(entity)?.held(hash) ?? madeAgain(entity, hash, this.#o.defs, tx)
+    const live = this.#o.liveOf(entity)
+    const inMemory = live?.held(hash) ?? live?.waiting.find(({ change }) => change.hash === hash)
+    const there = inMemory ?? madeAgain(entity, hash, this.#o.defs, tx)
     if (there === undefined) noteDamage(entity, hash, tx)
     else tx.hold(entity, there)
     return there

@@ -111,6 +111,7 @@ export class Attempt {
    */
   giveWay(): void {
     this.#batches.handOn()
+    this.#steps.giveWay()
     this.#end()
   }
 

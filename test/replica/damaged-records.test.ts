@@ -100,6 +100,54 @@ test("the device asks for an owed change that the disk has lost, reports it, and
   await again.close()
 })
 
+test("a change that this session has made, pushed and lost to the disk is saved again when a heal brings it", async () => {
+  const relay = new ScriptedRelay()
+  const store = memoryStore()
+  const ws = await openLevel(relay, store)
+  await ws.notes.create({ title: "one" }, { id: "e" })
+  await relay.pass(100)
+  await acknowledge(relay, 2)
+  await ws.notes.update("e", (draft) => void (draft.title = "two"))
+  await relay.pass(100)
+  const [edit] = relay.last("push").entries
+  const { hash } = replicaOf(ws).outbox.of("e")[0]!
+  await acknowledge(relay, 3)
+  expect(replicaOf(ws).documents.has("e")).toBe(false)
+  const key = keys.change(w, "e", hash)
+  const before = await store.get(key)
+  await store.commit([[key, GARBAGE]])
+  await ws.notes.read("e")
+  await relay.pass(100)
+  expect([relay.count("have"), await store.get(key)]).toEqual([1, undefined])
+  relay.say({ t: "want", w, page: [] }, { t: "entries", w, items: [], ...first })
+  const items = [{ entry: { ...edit!, by: "ann" } }]
+  relay.say({ t: "entries", w, items, cursor: at(3), level: true })
+  await relay.pass(1000)
+  expect([await store.get(key), replicaOf(ws).state.heal]).toEqual([before, false])
+  expect(await ws.notes.read("e")).toMatchObject({ title: "two" })
+  await ws.close()
+})
+
+test("a damaged key of a change keeps nobody from reading and editing its entity", async () => {
+  const { relay, store, ws } = await unacknowledged()
+  await relay.pass(5000)
+  relay.say({ t: "entries", w, items: [], cursor: at(2), level: true, ...first })
+  await relay.pass(100)
+  await acknowledge(relay, 3)
+  const strange: Key = [w, "change", "e", "ab"]
+  await store.commit([[strange, GARBAGE]])
+  const { commit } = store
+  store.commit = (writes, options) => {
+    if (writes.some(([key]) => key[3] === "ab")) throw new TypeError("no store takes this key")
+    return commit(writes, options)
+  }
+  replicaOf(ws).documents.drop("e")
+  expect(await ws.notes.read("e")).toMatchObject({ title: "two" })
+  expect(await ws.notes.update("e", (draft) => void (draft.title = "three"))).toMatchObject({ title: "three" })
+  expect(replicaOf(ws).state.heal).toBe(false)
+  await ws.close()
+})
+
 test("a damaged change that the relay does not have either is asked for once, not with a heal a minute", async () => {
   const { relay, store, ws, key } = await unacknowledged()
   await relay.pass(5000)

@@ -34,12 +34,15 @@ export async function readHistory(store: Store, w: string, entity: string): Prom
   return historyOf(loose, await readPages(store, w, entity))
 }
 
+const isHash = (text: string): boolean => /^[0-9a-f]{64}$/.test(text)
+
 function historyOf(loose: readonly [Key, Value][], pages: readonly HistoryPage[]): SavedHistory {
   const held = new Map<Hash, Held>()
   const unread: Hash[] = []
   for (const [key, value] of loose) {
     const hash = key[3] ?? ""
     const one = heldOf(value, hash)
+    if (one === undefined && !isHash(hash)) continue // a damaged key names no change, and perhaps no store takes it
     if (one === undefined) unread.push(hash)
     else held.set(hash, one)
   }

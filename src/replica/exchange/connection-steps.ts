@@ -16,6 +16,7 @@ export class ConnectionSteps {
    */
   readonly openWants = new Map<string, readonly Hash[]>()
   #ended = false
+  #gaveWay = false
   /** The first step that failed, and its error. Later steps reject with the same error. */
   #broken: { readonly by: object; readonly error: unknown } | undefined
 
@@ -28,6 +29,16 @@ export class ConnectionSteps {
    */
   get ended(): boolean {
     return this.#ended
+  }
+
+  /** Whether entries may come for these steps: not once the connection has ended or another attempt has taken over. */
+  get expectsMore(): boolean {
+    return !this.#ended && !this.#gaveWay
+  }
+
+  /** Call when another attempt on the same connection takes over. The steps that are in the queue still take effect. */
+  giveWay(): void {
+    this.#gaveWay = true
   }
 
   end(): void {

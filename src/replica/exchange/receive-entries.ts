@@ -73,7 +73,8 @@ export function receiveEntries(steps: ConnectionSteps, received: Received): Prom
     tx.state = stateAfter(tx.state, received, replica.clock.now())
     const wanted = await settleWants(steps, tx, received.level || received.healed !== undefined)
     const { items, level } = received
-    if (items.length > 0 || level) tx.add({ writes: [], done: () => replica.expectEntries(!level) })
+    if (items.length > 0 || level)
+      tx.add({ writes: [], done: () => replica.expectEntries(!level && steps.expectsMore) })
     if (before !== null && tx.state.principal !== before) changeAuthor(replica, tx)
     return { ...wanted, applyingMs }
   })
@@ -169,7 +170,9 @@ async function freshChanges(
  */
 function isHeld(replica: Replica, tx: Transaction, entity: string, hash: Hash): boolean {
   if (tx.badOf(entity).get(hash)?.damaged) return false
-  if (replica.wasMadeLately(hash) || tx.held.get(entity)?.has(hash)) return true
+  if (tx.held.get(entity)?.has(hash)) return true
+  // In a heal, the relay sends a change because the disk may have damaged or lost its record since this session made it.
+  if (replica.wasMadeLately(hash) && !tx.state.heal) return true
   return replica.documents.get(entity)?.changes.has(hash) === true
 }
 
