@@ -105,7 +105,7 @@ export const bugs: readonly KnownBug[] = [
   },
   {
     name: "actor kept after a failed commit",
-    run: 9,
+    run: 15,
     sees: /^minted twice/,
     edits: [
       {
@@ -222,7 +222,7 @@ export const bugs: readonly KnownBug[] = [
   },
   {
     name: "a workspace that comes back to an open socket",
-    run: 46,
+    run: 25,
     sees: /^(no longer owed|acknowledged before stored|cursor ahead of its entries|effect before its cause)/,
     edits: [comesBack],
   },
