@@ -5,17 +5,19 @@ import { showDeletions } from "./deletions.ts"
 import { watchDisk } from "./disk.ts"
 import { element } from "./dom.ts"
 import { showEditor } from "./editor.ts"
-import { prepareDates, showList } from "./list.ts"
+import { dateFormat, showList, timeOfDayFormat } from "./list.ts"
 import { notes as definition } from "./notes.ts"
 import { report } from "./report.ts"
 import { showTransfer } from "./transfer.ts"
 import { countUnsent } from "./unsent.ts"
 
-// Three tasks get a turn of the event loop each: compiling the page's scripts, making the first format of a date, and
-// opening the workspace. All in one turn, they would keep the page from answering a key for 0.1 s.
+// Four tasks get a turn of the event loop each: compiling the page's scripts, making two formats of dates, and opening
+// the workspace. All in one turn, they would keep the page from answering a key for 0.1 s.
 const endOfTurn = () => new Promise((done) => setTimeout(done))
 await endOfTurn()
-prepareDates()
+timeOfDayFormat()
+await endOfTurn()
+dateFormat()
 await endOfTurn()
 
 const DATABASE = "notes"

@@ -71,16 +71,15 @@ export function searchNotes(notes: Notes, onFound: () => void, idle: () => Promi
   let sorted: readonly Row[] = []
 
   /**
-   * Returns all notes, newest first. They are sorted only when a note has changed, not for each search. Notes that have
-   * not changed since keep their order, which makes `sort` fast: during a first sync it runs once a frame.
+   * Returns all notes, newest first. They are sorted only when a note has changed, not for each search. Only the notes
+   * that have changed are compared, because this runs once a frame during a first sync.
    */
   function newestFirst(): readonly Row[] {
     if (rows === notes.all()) return sorted
+    const { gone, come } = difference(rows, notes.all())
     rows = notes.all()
-    const now = new Set(rows)
-    const before = new Set(sorted)
-    const changed = rows.filter((row) => !before.has(row)).sort(newer)
-    sorted = [...changed, ...sorted.filter((row) => now.has(row))].sort(newer)
+    const unchanged = gone.size === 0 ? sorted : sorted.filter((row) => !gone.has(row))
+    sorted = merged(come.sort(newer), unchanged)
     return sorted
   }
 
@@ -142,6 +141,38 @@ export function searchNotes(notes: Notes, onFound: () => void, idle: () => Promi
 }
 
 const newer = (a: Row, b: Row) => changedAt(b) - changedAt(a) || (a.id < b.id ? 1 : -1)
+
+/**
+ * Compares two lists of rows that are ordered by id. A row is the same object until it changes, so a changed note has a
+ * row in `gone` and a row in `come`.
+ */
+function difference(before: readonly Row[], now: readonly Row[]): { gone: ReadonlySet<Row>; come: Row[] } {
+  const gone = new Set<Row>()
+  const come: Row[] = []
+  let at = 0
+  for (const row of now) {
+    while (at < before.length && before[at]!.id < row.id) gone.add(before[at++]!)
+    const old = before[at]
+    if (old?.id === row.id) at++
+    if (old === row) continue
+    if (old?.id === row.id) gone.add(old)
+    come.push(row)
+  }
+  while (at < before.length) gone.add(before[at++]!)
+  return { gone, come }
+}
+
+/** Merges two lists that are sorted, newest first. */
+function merged(few: readonly Row[], many: readonly Row[]): readonly Row[] {
+  const all: Row[] = []
+  let at = 0
+  for (const row of few) {
+    while (at < many.length && newer(many[at]!, row) < 0) all.push(many[at++]!)
+    all.push(row)
+  }
+  return all.concat(many.slice(at))
+}
+
 const wordsOf = (query: string) => folded(query).split(/\s+/).filter(Boolean)
 /** Returns a text as a search compares it: STRASSE and straße are equal, and so are the two forms of a Greek letter. */
 const folded = (text: string) => text.toLowerCase().normalize("NFC").replaceAll("ß", "ss").replaceAll("ς", "σ")

@@ -48,6 +48,11 @@ interface Heal {
  * web page does not react to the user.
  */
 const FIRST_PAGE_BYTES = 4 * 1024
+/**
+ * The most bytes of a page that is read from the log. A client decodes a frame in one turn, and a phone's browser needs
+ * some 20 ms for this many bytes. Larger pages save the relay nothing that can be measured.
+ */
+const PAGE_BYTES = 32 * 1024
 
 /**
  * A connection gets a frame of its own, without the bytes that it pushed itself, if these bytes are at least a quarter
@@ -209,7 +214,7 @@ export class Stream implements Follower {
     this.#outlet.sendFrame(shared.encoded)
   }
 
-  #read(position: number, bytes = Math.min(this.#credit, this.#outlet.readBytes(), this.#pageBytes)): void {
+  #read(position: number, bytes = Math.min(this.#credit, this.#outlet.readBytes(), this.#pageBytes, PAGE_BYTES)): void {
     const stops = this.#stops
     this.#reading = true
     this.workspace.log

@@ -1,5 +1,4 @@
 /** Deflates bytes (RFC 1951), synchronously. `inflate.ts` inflates the result of any deflater. */
-import { deflateSync } from "fflate"
 
 interface NodeZlib {
   deflateRawSync(bytes: Uint8Array, options: object): Uint8Array
@@ -22,7 +21,34 @@ const SMALL = 2 ** 12
 const small = { windowBits: 12, memLevel: 5, chunkSize: SMALL }
 const usual = {}
 
-/** Returns the bytes in deflated form. The result need not be shorter, and differs between platforms. */
-export const deflate: (bytes: Uint8Array) => Uint8Array = native
+/** fflate's deflater, once it is loaded. */
+let loaded: ((bytes: Uint8Array) => Uint8Array) | undefined
+let isLoading = false
+
+/**
+ * Loads fflate. A page needs it for its first write, and not to show a list. To evaluate it takes 10 ms of a page's
+ * first turn. After a failure, the next call tries again: the page may be offline, without the file in its cache.
+ */
+function load(): void {
+  if (isLoading) return
+  isLoading = true
+  import("fflate").then(
+    ({ deflateSync }) => {
+      loaded = (bytes) => deflateSync(bytes)
+    },
+    () => {
+      isLoading = false
+    },
+  )
+}
+
+/**
+ * Returns the bytes in deflated form; undefined while the deflater is being loaded, which the first call in a page
+ * begins. The result need not be shorter, and differs between platforms.
+ */
+export const deflate: (bytes: Uint8Array) => Uint8Array | undefined = native
   ? (bytes) => native.deflateRawSync(bytes, bytes.length <= SMALL ? small : usual)
-  : (bytes) => deflateSync(bytes)
+  : (bytes) => {
+      if (loaded === undefined) load()
+      return loaded?.(bytes)
+    }

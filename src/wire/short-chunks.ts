@@ -41,13 +41,13 @@ export function encodeChunks(owner: Owner, chunks: readonly Uint8Array[], effort
   else writeSequence(elements, owner, chunks)
   const sequence = elements.written()
   const worthIt = effort === "deflated" && sequence.length >= (chunks.length === 1 ? ONE : SEVERAL)
-  const shorter = worthIt ? deflate(sequence) : sequence
-  const isDeflated = shorter.length + 4 < sequence.length
-  const out = new BytesWriter(new Uint8Array((isDeflated ? shorter : sequence).length + BESIDES_SEQUENCE))
-  out.uleb(2 * bytesOf(chunks) + (isDeflated ? 1 : 0))
+  const deflated = worthIt ? deflate(sequence) : undefined
+  const shorter = deflated !== undefined && deflated.length + 4 < sequence.length ? deflated : undefined
+  const out = new BytesWriter(new Uint8Array((shorter ?? sequence).length + BESIDES_SEQUENCE))
+  out.uleb(2 * bytesOf(chunks) + (shorter ? 1 : 0))
   out.uleb(chunks.length)
-  if (isDeflated) out.uleb(sequence.length)
-  out.bytes(isDeflated ? shorter : sequence)
+  if (shorter) out.uleb(sequence.length)
+  out.bytes(shorter ?? sequence)
   out.bytes(checkOf(chunks))
   return out.written()
 }

@@ -42,6 +42,20 @@ describe("the search", () => {
     expect([now("work"), now("home work"), now("play")]).toEqual([["A"], ["A"], []])
   })
 
+  it("keeps the newest first while notes change, are made and are deleted", async () => {
+    const { finder } = search()
+    const dates = ["2020-01-02", "2021-05-06", "2026-01-01", "2019-03-04", "2024-07-08"]
+    for (const [i, date] of dates.entries()) await note(`${i}`, "text", { fileDate: date })
+    const order = () => finder.find("").map(({ title }) => title)
+    expect(order()).toEqual(["2", "4", "1", "0", "3"])
+    const [first, second] = ws.notes.all()
+    await ws.notes.update(first!.id, (draft) => void (draft.fileDate = "2022-01-01"))
+    await note("5", "text", { fileDate: "2021-01-01" })
+    await ws.notes.delete(second!.id)
+    await note("6", "text", { fileDate: "1999-01-01" })
+    expect(order()).toEqual(["2", "4", "0", "5", "3", "6"])
+  })
+
   it("finds words after the preview of a long note", async () => {
     await note("Long", `${filler}The Licence is here.${filler}`)
     await note("Other", filler)

@@ -1,10 +1,11 @@
 import { constants, deflateRawSync, inflateRawSync } from "node:zlib"
 import { deflateSync } from "fflate"
-import { describe, expect, test } from "vitest"
+import { describe, expect, test, vi } from "vitest"
 import { HeadwaterError } from "../../src/base/errors.ts"
 import { deflate } from "../../src/wire/deflate.ts"
 import { inflate } from "../../src/wire/inflate.ts"
 import { runs } from "../support/histories.ts"
+import { untilPasses } from "../support/until.ts"
 import { random } from "./chunk.material.ts"
 
 type Level = 0 | 1 | 2 | 3 | 4 | 5 | 6 | 7 | 8 | 9
@@ -42,10 +43,20 @@ test("inflates what zlib and fflate have deflated, in every way", () => {
     const plain = material(rng)
     const level = (i % 10) as Level
     const zlib = deflateRawSync(plain, { level, strategy: strategies[i % 5]!, memLevel: 3 + (i % 7) })
-    const packed = [zlib, deflateSync(plain, { level }), deflate(plain)]
+    const packed = [zlib, deflateSync(plain, { level }), deflate(plain)!]
     for (const bytes of packed)
       expect(Buffer.from(inflate(bytes, 0, bytes.length, plain.length)).equals(plain)).toBe(true)
   }
+})
+
+test("a page deflates nothing until fflate is loaded", async () => {
+  const plain = Buffer.from("some words, some words and some words more ".repeat(20))
+  vi.resetModules()
+  vi.spyOn(process, "getBuiltinModule").mockReturnValue(undefined)
+  const { deflate: inPage } = await import("../../src/wire/deflate.ts")
+  vi.restoreAllMocks()
+  expect(inPage(plain)).toBe(undefined)
+  await untilPasses(() => expect(inPage(plain)).toEqual(deflateSync(plain)))
 })
 
 describe("refuses", () => {
