@@ -14,7 +14,8 @@ import { withDefaults } from "../schema/defaults.ts"
 import { created, edited } from "../schema/draft.ts"
 import type { AnyDef, Def } from "../schema/schema.ts"
 import type { Deep, Edit, In, Meta, Row, Whole } from "../schema/types.ts"
-import { isId } from "../wire/protocol.ts"
+import { checkId } from "./check-id.ts"
+import type { Handle, OpenDocuments } from "./handle.ts"
 
 /** The ids of the rows that a commit has changed. */
 export type Delta = Readonly<{
@@ -48,6 +49,12 @@ export interface Collection<S, F, D> {
    * read only with Automerge, and Automerge cannot be loaded.
    */
   read(id: string): Promise<(Meta & Deep<Whole<S, F, D>>) | undefined>
+  /**
+   * Opens an entity for a screen: edits show at once and are saved behind that. Close the handle when the screen is gone.
+   * A deleted entity can be opened, too. Rejects with `ENTITY_NOT_FOUND`, `DOCUMENT_FAILED`, `WASM_FAILED`,
+   * `STORE_FAILED` or `CLOSED`.
+   */
+  open(id: string): Promise<Handle<S, F, D>>
   /**
    * Calls `f` after every commit that has changed the result of `all()`, and at no other time. If a commit has both
    * writes of this device and changes from the relay, calls `f` once for each kind. Returns the function that ends the
@@ -89,17 +96,13 @@ export type RowOf<X> =
       ? Row<S, F, D>
       : never
 
-/**
- * Throws `ID_INVALID` unless this is a valid id of an entity or a workspace. `of`: the subject of the error's sentence.
- */
-export function checkId(id: unknown, of: string): asserts id is string {
-  if (!isId(id)) {
-    throw new HeadwaterError("ID_INVALID", `${of} must match [A-Za-z0-9_-]{1,64}; this does not: ${JSON.stringify(id)}`)
-  }
-}
-
 /** @internal The type declarations for apps leave out this function, because its types need those of Automerge. */
-export function openCollection(replica: Replica, def: AnyDef, newId: () => string): Collection<any, any, any> {
+export function openCollection(
+  replica: Replica,
+  def: AnyDef,
+  newId: () => string,
+  documents: OpenDocuments,
+): Collection<any, any, any> {
   const { name } = def
   type Listener = (rows: readonly PlainRow[], delta: Delta) => void
   const listeners = new Listeners<Parameters<Listener>>()
@@ -134,6 +137,7 @@ export function openCollection(replica: Replica, def: AnyDef, newId: () => strin
       const meta = Object.fromEntries(Object.entries(row).filter(([key]) => key === "id" || key.startsWith("$")))
       return { ...withDefaults(def, fields), ...meta }
     },
+    open: (id: string) => documents.handle(def, id),
     subscribe: (f: Listener) => listeners.add(f),
     async create(input: unknown, options?: { readonly id?: string }) {
       const id = options?.id ?? newId()
@@ -146,7 +150,10 @@ export function openCollection(replica: Replica, def: AnyDef, newId: () => strin
       await replica.step([id], (tx) => update(replica, tx, def, id, (before) => edited(def, before, f)))
       return saved(id)
     },
-    delete: (id: string) => replica.step([id], (tx) => remove(replica, tx, def, id)),
+    delete(id: string) {
+      documents.flush(def, id) // an edit that is saved after the deletion would bring the entity back
+      return replica.step([id], (tx) => remove(replica, tx, def, id))
+    },
     restore: (id: string) => replica.step([id], (tx) => restore(replica, tx, def, id)),
   }
   // The caller gets the collection with the types of the app's schema. In this file a row is any JSON value.

@@ -16,7 +16,10 @@ import { checkUrl } from "../sync/connection/relay-url.ts"
 import { Sync } from "../sync/sync.ts"
 import { systemEnv } from "../sync/system.ts"
 import { unlessAborted } from "./abortable-opening.ts"
-import { type Collection, checkId, openCollection } from "./collection.ts"
+import { checkId } from "./check-id.ts"
+import { type Collection, openCollection } from "./collection.ts"
+import type { Disposed } from "./disposed.ts"
+import { OpenDocuments } from "./handle.ts"
 import { beginLife, type Life } from "./open-after-close.ts"
 import { type Status, WorkspaceStatus } from "./status.ts"
 import { uuidv7 } from "./uuid-v7.ts"
@@ -67,13 +70,6 @@ interface Core<C extends Defs> {
   /** Leaves the connection, waits until running writes are saved, and releases the store. */
   close(): Promise<void>
 }
-/**
- * Has the method that `await using` needs, if the app's TypeScript knows `Symbol.asyncDispose`. If this type named the
- * symbol directly, every app would have to add `esnext.disposable` to its `lib`.
- */
-type Disposed = typeof Symbol extends { readonly asyncDispose: infer S extends symbol }
-  ? { readonly [K in S]: () => Promise<void> }
-  : unknown
 /**
  * An open workspace: its collections under their names, its status and its connection to a relay. Every function is
  * bound.
@@ -208,6 +204,7 @@ class OpenWorkspace<C extends Defs> {
   readonly #sync: Sync
   readonly #status: WorkspaceStatus
   readonly #waiting: Waiting
+  readonly #documents: OpenDocuments
   readonly #release: () => Promise<void>
   readonly #life: Life
   /** The connection to the relay that was passed last; undefined if none was passed. */
@@ -231,7 +228,11 @@ class OpenWorkspace<C extends Defs> {
       this.#waiting.look()
     })
     this.#waiting = new Waiting(replica, this.#sync)
-    const opened = Object.entries<AnyDef>(defs).map(([name, def]) => [name, openCollection(replica, def, newId)])
+    this.#documents = new OpenDocuments(replica)
+    const opened = Object.entries<AnyDef>(defs).map(([name, def]) => [
+      name,
+      openCollection(replica, def, newId, this.#documents),
+    ])
     this.collections = Object.freeze(Object.fromEntries(opened)) as Collections<C>
     this.#status = new WorkspaceStatus(
       replica,
@@ -319,6 +320,7 @@ class OpenWorkspace<C extends Defs> {
     if (this.#ownsConnection) await this.#connection?.close()
     this.#waiting.giveUp("the workspace was closed")
     try {
+      await this.#documents.close()
       await this.#replica.close()
     } finally {
       await this.#release()

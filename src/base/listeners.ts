@@ -28,8 +28,9 @@ export class Listeners<T extends readonly unknown[]> {
   }
 
   /**
-   * Calls the listeners before `tellNow` returns. Only for listeners of the library itself, on whose effects the caller
-   * relies: for example, the status must count a write before the write's promise resolves.
+   * Calls the listeners before `tellNow` returns. For listeners of the library itself, on whose effects the caller relies
+   * (the status must count a write before the write's promise resolves), and for texts on a screen: an editor must have
+   * each splice before the next key.
    */
   tellNow(...told: T): void {
     for (const listener of [...this.#all]) if (this.#all.has(listener)) void callSafely(() => listener(...told))

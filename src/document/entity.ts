@@ -18,6 +18,7 @@ import { type Facts, factsOf } from "./facts.ts"
 import { History } from "./history/history.ts"
 import { estimatedBytes } from "./memory-estimate.ts"
 import { MADE, rootKeys } from "./root-operations.ts"
+import type { TextPatch } from "./text-splices.ts"
 import { type FieldWrite, perform, planned } from "./writing.ts"
 
 export { automergeVersion, loadAutomerge } from "./automerge.ts"
@@ -199,29 +200,36 @@ export class Entity {
   /**
    * Applies changes that are known to be sound, in causal order; skips those that are in the document. Throws
    * `CHUNK_BAD` when a dep is missing. Throws `DOCUMENT_FAILED` when Automerge throws, or does not return a change byte
-   * for byte. After a `DOCUMENT_FAILED`, only `free` may be called: hydrate the entity again.
+   * for byte. After a `DOCUMENT_FAILED`, only `free` may be called: hydrate the entity again. Returns Automerge's patches.
    */
-  apply(changes: readonly Change[]): void {
+  apply(changes: readonly Change[]): readonly TextPatch[] {
     for (const change of changes) this.#history.add(change)
-    this.#follow()
+    return this.#follow()
   }
 
-  /** Applies the changes of the history that are not in the document yet, in one call. */
-  #follow(): void {
+  /** Returns the changes that were added after the first `size` changes. */
+  changesSince(size: number): readonly Change[] {
+    return this.#history.addedSince(size)
+  }
+
+  /** Applies the changes of the history that are not in the document yet, in one call. Returns Automerge's patches. */
+  #follow(): readonly TextPatch[] {
     const fresh = this.#history.addedSince(this.#applied)
-    if (fresh.length === 0) return
+    if (fresh.length === 0) return []
     try {
       const heads = this.#handle.getHeads()
       this.#handle.updateDiffCursor()
       applyWhole(this.#handle, heads, fresh)
       refuseLossy(this.#handle, heads, fresh)
-      const touched = new Set(this.#handle.diffIncremental().map(({ path }) => path[0]))
+      const patches: readonly TextPatch[] = this.#handle.diffIncremental()
+      const touched = new Set<unknown>(patches.map(({ path }) => path[0]))
       // Automerge makes no patch for a conflicting value that it does not show. `whole` may show such a value, if it is
       // a text. So every key that the changes write counts as touched.
       for (const change of fresh) for (const key of rootKeys(change)) touched.add(key)
       this.#applied = this.#history.size
       this.#readFields(touched)
       this.#history.pack()
+      return patches
     } catch (cause) {
       throw failed(this.id, cause)
     }

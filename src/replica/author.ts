@@ -99,6 +99,35 @@ export async function update(
   )
 }
 
+/** What is saved with the changes of an edit. */
+interface EditFacts {
+  readonly fields: readonly string[]
+  /** The principal whose edit it is; null if none has connected yet. */
+  readonly principal: string | null
+}
+
+/**
+ * Saves changes that an open document has made. Skips those that are saved already: the commit before may have reached
+ * the disk in spite of its error. Throws `ENTITY_NOT_FOUND`, `DOCUMENT_FAILED`, `READ_ONLY`, and `CHUNK_BAD` when a change
+ * depends on one that this replica does not have any more.
+ */
+export async function saveMade(
+  replica: Replica,
+  tx: Transaction,
+  def: AnyDef,
+  id: string,
+  changes: readonly Change[],
+  facts: EditFacts,
+): Promise<void> {
+  const live = await writable(replica, tx, def, id)
+  const fresh = changes.filter(({ hash }) => !live.changes.has(hash))
+  if (fresh.length === 0) return
+  mustWrite(tx)
+  tx.touchDocument(id)
+  live.entity.apply(fresh)
+  mint(replica, tx, live, fresh, facts.fields, facts.principal)
+}
+
 /** Deletes an entity; writes nothing when it is deleted already. Throws `ENTITY_NOT_FOUND`, `READ_ONLY`. */
 export async function remove(replica: Replica, tx: Transaction, def: AnyDef, id: string): Promise<void> {
   mustWrite(tx)
@@ -148,7 +177,7 @@ function made<T>(entity: string, make: () => T): T {
   }
 }
 
-function mustWrite({ state }: Transaction): void {
+export function mustWrite({ state }: Pick<Transaction, "state">): void {
   if (state.access === "read") throw new HeadwaterError("READ_ONLY", "this principal may only read this workspace")
 }
 
@@ -157,7 +186,7 @@ function mustWrite({ state }: Transaction): void {
  * entity has a row, but no document can be made because the disk has damaged its changes. `held`: the entity's changes,
  * if the caller has read them.
  */
-async function writable(
+export async function writable(
   replica: Replica,
   tx: Transaction,
   def: AnyDef,
@@ -204,10 +233,11 @@ function mint(
   live: Live,
   changes: readonly Change[],
   fields: readonly string[],
+  principal = tx.state.principal,
 ): void {
   const { id: entity, collection } = live.entity
   const wasDamaged = changes.some(({ hash }) => tx.badOf(entity).get(hash)?.damaged)
-  for (const held of save(tx, entity, collection, changes, fields)) live.add(held)
+  for (const held of save(tx, entity, collection, changes, fields, principal)) live.add(held)
   if (wasDamaged) admitWaiting(replica, tx, live)
 }
 
@@ -218,11 +248,11 @@ function save(
   collection: string,
   changes: readonly Change[],
   fields: readonly string[],
+  principal = tx.state.principal,
 ): Held[] {
-  const { principal } = tx.state
   return changes.map((change) => {
     const held = { change, collection, by: principal ?? undefined }
-    tx.mint(entity, held)
+    tx.mint(entity, held, principal)
     tx.owe({ ...owedOf(entity, change), how: "own", principal, fields })
     return held
   })
@@ -241,6 +271,6 @@ function admitWaiting(replica: Replica, tx: Transaction, { entity: { id }, waiti
 }
 
 /** The fields that an edit touches, sorted. */
-function fieldsOf({ changes: { set, remove, text, splices } }: Edited): readonly string[] {
+export function fieldsOf({ changes: { set, remove, text, splices } }: Edited): readonly string[] {
   return [...new Set([...set.keys(), ...remove, ...text.keys(), ...splices.map(({ key }) => key)])].sort()
 }

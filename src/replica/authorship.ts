@@ -57,6 +57,11 @@ export class Authorship {
     return history.seqOf(this.#actor) < (this.#made.get(entity)?.get(this.#actor)?.seq ?? 0)
   }
 
+  /** Whether this session has made the change. */
+  hasMade(entity: string, { actor, seq }: Change): boolean {
+    return (this.#made.get(entity)?.get(actor)?.seq ?? 0) >= seq
+  }
+
   /** Puts a change that the relay has lost back into the outbox. */
   giveBack(entity: string, change: Change, tx: Transaction): void {
     if (tx.owed(entity, change.hash) !== undefined) return

@@ -245,10 +245,9 @@ export class Transaction {
    * made, so it may be on the rejected list already. Then it is removed from the list. The caller puts it into the
    * outbox (`owe`).
    */
-  mint(entity: string, held: Held): void {
+  mint(entity: string, held: Held, principal = this.state.principal): void {
     this.hold(entity, held)
     if (this.isRejected(entity, held.change.hash)) this.reject(entity, held.change.hash, undefined)
-    const { principal } = this.state
     this.#set(this.minted, held.change.hash, { entity, change: held.change, principal })
     this.#add(this.touched, entity)
     this.#add(this.#written, entity)

@@ -117,3 +117,10 @@ export interface Edit<S, F> {
    */
   splice(key: Keys<F, "text"> & keyof Out<S>, at: number, remove: number, insert?: string): void
 }
+
+/** Replaces `remove` UTF-16 units from the offset `at` on with `insert`, in the text that the earlier splices have made. */
+export interface TextSplice {
+  readonly at: number
+  readonly remove: number
+  readonly insert: string
+}

@@ -6,7 +6,9 @@ import {
   type Access,
   collection,
   type Delta,
+  type Handle,
   HeadwaterError,
+  type LiveText,
   openWorkspace,
   preview,
   type Relay,
@@ -14,6 +16,7 @@ import {
   relayConnection,
   type Status,
   shape,
+  type TextSplice,
   text,
   type Workspace,
 } from "headwater"
@@ -124,6 +127,24 @@ export const off: () => void = ws.notes.subscribe((rows, delta: Delta) => {
   const some: readonly NoteRow[] = rows
   void [from, some, delta.added[0], delta.changed[0], delta.removed[0]]
 })
+
+// ── an entity on a screen ─────────────────────────────────────────────────────────────────────────────────────────────
+const handle = await ws.notes.open("a")
+export const idOf = (one: Handle<never, never, never>): string => one.id
+export const shown: string | undefined = handle.row.body
+handle.update((draft) => void (draft.title = "T"))
+const liveText: LiveText = handle.text("body")
+liveText.subscribe((splices, from) => {
+  const where: "here" | "relay" = from
+  const each: readonly TextSplice[] = splices
+  void [where, each]
+})
+// @ts-expect-error `title` is no text() field
+handle.text("title")
+// @ts-expect-error a row on a screen is read-only
+handle.row.title = "T"
+export const closing: Promise<void> = handle.close()
+export const disposedHandle: AsyncDisposable = handle
 
 // ── status ────────────────────────────────────────────────────────────────────────────────────────────────────────────
 const said: Status = ws.status

@@ -20,6 +20,8 @@ export interface EditMade {
   cuts?: true
   /** The hash of its change, once the oracle has found the change on a disk. */
   hash?: Hash
+  /** Set when the program had begun to close before the edit was made on its screen. */
+  late?: true
   /** Set when the run has destroyed the only disk that held the change. */
   excused?: true
 }
@@ -153,6 +155,7 @@ export class Edits {
       ENTITY_DELETED: updates && (!before.sure || this.#hasNews(device, entity, before)),
       READ_ONLY: then.access === "read" || then.toldReadOnly || now.toldReadOnly || now.changes > then.changes,
       DOCUMENT_FAILED: before.damaged,
+      CLOSED: edit.late === true,
       ENTITY_NOT_FOUND: before.damaged || (kind === "restore" && ![...before.held].some(begins)),
     }
     if (error instanceof HeadwaterError && error.code === "READ_ONLY") this.readOnly++

@@ -67,6 +67,10 @@ export class Replica {
   dials = true
   /** Whether its program has a second workspace (`home`), and one connection for both. */
   shares = false
+  /** Whether entities are edited through handles. */
+  onScreens = false
+  /** The handles of this life of the program, by entity. */
+  #screens = new Map<string, Promise<Screen>>()
   home: Workspace | undefined
   relay: Relay | RelayOptions = RELAY
   /** The version of the app on this device. */
@@ -138,6 +142,7 @@ export class Replica {
     const process = new Process(this.#scheduler, `${this.name}.${++this.#life}`, this.#skew)
     this.process = process
     this.open = new Set()
+    this.#screens = new Map()
     this.#listed = new Set()
     this.#woken = new Set()
     const woken = this.#woken
@@ -275,7 +280,7 @@ export class Replica {
 
   #write(ws: Workspace, kind: EditKind, made: EditMade, chance: Random): Promise<unknown> | undefined {
     const { entity: id, token } = made
-    const all = ws[collectionOf(id)]
+    const all = this.onScreens ? this.#screensOf(ws, made) : ws[collectionOf(id)]
     switch (kind) {
       case "title":
         return all.update(id, (draft) => void (draft.title = token))
@@ -311,6 +316,32 @@ export class Replica {
     }
   }
 
+  /** Updates through a handle: the promise is that of its `saved`. */
+  #screensOf(
+    ws: Workspace,
+    made: EditMade,
+  ): Pick<Workspace["notes"], "delete"> & { update(id: string, f: Update): Promise<unknown> } {
+    const screenOf = (id: string) => {
+      const known = this.#screens.get(id)
+      if (known !== undefined) return known
+      const opening = ws[collectionOf(id)].open(id)
+      this.#screens.set(id, opening)
+      opening.catch(() => this.#screens.delete(id))
+      return opening
+    }
+    return {
+      delete: (id) => ws[collectionOf(id)].delete(id),
+      update: async (id, f) => {
+        const screen = await screenOf(id)
+        if (this.ws !== ws) made.late = true // the program has begun to close meanwhile
+        screen.update(f)
+        await screen.saved()
+        const shown = screen.text("body").value
+        if (shown !== screen.row.body) this.#oracle.fail("shown in two ways", `${this.name} ${id}: ${shown}`)
+      },
+    }
+  }
+
   /** Creates the entity, which has no row, or asks to restore it; `kind` decides. */
   #make(ws: Workspace, kind: EditKind, made: EditMade): Promise<unknown> {
     const { entity: id, token } = made
@@ -325,6 +356,9 @@ export class Replica {
     return all.create({ title: token, body: token }, { id })
   }
 }
+
+type Screen = Awaited<ReturnType<Workspace["notes"]["open"]>>
+type Update = Parameters<Screen["update"]>[0]
 
 interface AnyEdit {
   splice(field: string, at: number, remove: number, insert: string): void

@@ -42,6 +42,8 @@ export interface WorldOptions {
   readonly principals?: boolean
   /** Bytes that a connection carries in 1 ms. Default infinite. */
   readonly bytesPerMs?: number
+  /** Whether people edit entities on screens: through handles, which stay open as long as the program runs. */
+  readonly screens?: boolean
   /** Whether frames and flushes wait until they are released, for schedules that name every step. */
   readonly held?: boolean
 }
@@ -105,11 +107,13 @@ export class World {
   readonly #readRows: boolean | undefined
   readonly #seed: number
   readonly #shared: boolean
+  readonly #screens: boolean
   #tokens = 0
   #named = 0
 
   constructor(options: WorldOptions) {
     this.#shared = options.shared ?? false
+    this.#screens = options.screens ?? false
     this.#seed = options.seed
     this.principals = options.principals ?? false
     const encodeWrites = options.seed % 2 === 0
@@ -160,6 +164,7 @@ export class World {
     const replica = new Replica({ name, scheduler, network, oracle, latency: this.speeds.store, sizes })
     replica.dials = !this.network.held
     replica.shares = this.#shared
+    replica.onScreens = this.#screens
     this.replicas.push(replica)
     return replica
   }
