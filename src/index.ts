@@ -1,5 +1,6 @@
 export type { Collection, Delta, RowOf } from "./app/collection.ts"
-export type { Handle, LiveText } from "./app/handle.ts"
+export type { Handle } from "./app/handle.ts"
+export type { LiveText } from "./app/live-text.ts"
 export type { Status } from "./app/status.ts"
 export { openWorkspace, type Workspace, type WorkspaceOptions } from "./app/workspace.ts"
 export type { Clock, Env, Socket } from "./base/env.ts"

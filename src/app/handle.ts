@@ -1,37 +1,15 @@
 /** Open documents as apps hold them: handles, and the texts to which editors are bound. */
 import { HeadwaterError } from "../base/errors.ts"
 import { Listeners } from "../base/listeners.ts"
-import { type Lost, OpenDocument, type Shown } from "../replica/open-document.ts"
+import { type Lost, OpenDocument } from "../replica/open-document.ts"
 import type { Replica } from "../replica/replica.ts"
 import { withDefaults } from "../schema/defaults.ts"
 import { edited } from "../schema/draft.ts"
 import { type AnyDef, isText } from "../schema/schema.ts"
-import type { Deep, Edit, Keys, Meta, TextSplice, Whole } from "../schema/types.ts"
+import type { Deep, Edit, Keys, Meta, Whole } from "../schema/types.ts"
 import { checkId } from "./check-id.ts"
 import type { Disposed } from "./disposed.ts"
-
-/**
- * One `text()` field on a screen, in UTF-16 units. Every editor binding is written on it.
- *
- * A splice shows in `value` before `splice` returns. Whoever applies the splices that `subscribe` brings, one after the
- * other, to the `value` that it had when it subscribed, has the text of all who do the same.
- */
-export interface LiveText {
-  /** The text as it is on the screen; "" when the entity has none. */
-  readonly value: string
-  /**
-   * Replaces `remove` units from the offset `at` on with `insert`. Throws `SPLICE_RANGE`, `READ_ONLY`, `ENTITY_DELETED`,
-   * `TOO_LARGE`, `CLOSED`, and the other codes of `Handle.update`; then nothing has changed.
-   */
-  splice(at: number, remove: number, insert?: string): void
-  /**
-   * Calls `f` after the text has changed, by whomever. An edit calls it before it returns; an edit that is made inside `f`
-   * is told once everybody has heard of the edit before. Each splice is one in the text that the splices before it have
-   * made. `from`: `here` for this device, also for another handle or binding.
-   * Returns the function that ends the subscription.
-   */
-  subscribe(f: (splices: readonly TextSplice[], from: "here" | "relay") => void): () => void
-}
+import type { LiveText } from "./live-text.ts"
 
 /**
  * An entity on a screen: what is saved, and edits that are not saved yet. Two handles of one entity show one document.
@@ -229,7 +207,7 @@ class OpenHandle {
       splice(at: number, remove: number, insert = "") {
         update((_: never, edit: never) => (edit as Edit<never, never>).splice(key as never, at, remove, insert))
       },
-      subscribe(f: (splices: readonly TextSplice[], from: Shown["from"]) => void) {
+      subscribe(f: Parameters<LiveText["subscribe"]>[0]) {
         return document.onShown(({ from, texts }) => {
           const splices = texts.get(key)
           if (splices !== undefined) f(splices, from)

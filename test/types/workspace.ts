@@ -135,7 +135,7 @@ export const shown: string | undefined = handle.row.body
 handle.update((draft) => void (draft.title = "T"))
 const liveText: LiveText = handle.text("body")
 liveText.subscribe((splices, from) => {
-  const where: "here" | "relay" = from
+  const where: "here" | "tab" | "relay" = from
   const each: readonly TextSplice[] = splices
   void [where, each]
 })
