@@ -1,8 +1,9 @@
 /** Open documents as apps hold them: handles, and the texts to which editors are bound. */
 import { HeadwaterError } from "../base/errors.ts"
 import { Listeners } from "../base/listeners.ts"
-import { type Lost, OpenDocument } from "../replica/open-document.ts"
+import { OpenDocument } from "../replica/open-document.ts"
 import type { Replica } from "../replica/replica.ts"
+import type { LostEdit } from "../replica/unsaved-edits.ts"
 import { withDefaults } from "../schema/defaults.ts"
 import { edited } from "../schema/draft.ts"
 import { type AnyDef, isText } from "../schema/schema.ts"
@@ -171,7 +172,7 @@ class OpenHandle {
     return this.#document.deleted
   }
 
-  get unsaved(): readonly Lost[] {
+  get unsaved(): readonly LostEdit[] {
     return this.#document.unsaved
   }
 

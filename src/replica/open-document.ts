@@ -1,11 +1,9 @@
 /**
  * A document on a screen: the saved changes of an entity, and edits that are not saved yet. An edit shows at once and is
- * saved behind that. The first edit begins a commit, and the edits made meanwhile are saved together by the next one.
+ * saved behind that (`unsaved-edits.ts`).
  *
  * It is an Automerge document of its own, beside the replica's live one, under an actor of its own. So nothing that
- * happens to the live document (a commit that fails, an eviction) takes an edit from the screen. What is saved are the
- * changes as the screen has them: to save the same bytes twice does nothing, so a save can be repeated when it is unknown
- * whether it has succeeded.
+ * happens to the live document (a commit that fails, an eviction) takes an edit from the screen.
  */
 import { HeadwaterError } from "../base/errors.ts"
 import { hex } from "../base/hash.ts"
@@ -18,14 +16,12 @@ import type { Edited, Fields } from "../schema/draft.ts"
 import { type AnyDef, isText } from "../schema/schema.ts"
 import type { TextSplice } from "../schema/types.ts"
 import type { Change } from "../wire/chunk.ts"
-import { fieldsOf, mustWrite, saveMade, writable } from "./author.ts"
+import { fieldsOf, mustWrite, writable } from "./author.ts"
 import type { Changed } from "./disk/records-in-memory.ts"
 import type { Live } from "./live-document.ts"
 import type { Replica } from "./replica.ts"
 import type { Transaction } from "./transaction.ts"
-
-/** Shortest and longest wait before a failed save is tried again, ms. The wait doubles with each failure. */
-const [SAVE_AGAIN_MS, LAST_SAVE_AGAIN_MS] = [2000, 60_000]
+import { type LostEdit, type UnsavedEdit, UnsavedEdits } from "./unsaved-edits.ts"
 
 /** How a document on a screen has changed. */
 export interface Shown {
@@ -34,26 +30,10 @@ export interface Shown {
   readonly texts: ReadonlyMap<string, readonly TextSplice[]>
 }
 
-/** An edit that is not saved yet. */
-interface Edit {
-  readonly changes: readonly Change[]
-  readonly fields: readonly string[]
-  /** The principal that had connected last when the edit was made: the edit is saved and pushed as this principal's. */
-  readonly principal: string | null
-}
-
-/** An edit that could not be saved, with the error that says why. `fields`: what the screen showed of the fields it wrote. */
-export interface Lost {
-  readonly error: HeadwaterError
-  readonly fields: Readonly<Fields>
-}
-
-/** A call of `saved`. */
-interface Wait {
-  /** The edits that must be saved first. */
-  readonly edits: Set<Edit>
-  readonly resolve: () => void
-  readonly reject: (error: unknown) => void
+/** Edits that can never be saved, and why. */
+interface Refused {
+  readonly edits: readonly UnsavedEdit[]
+  readonly error: unknown
 }
 
 /** Where a live document stood when its changes were read. */
@@ -70,14 +50,7 @@ export class OpenDocument {
   #entity: Entity
   /** The principal to which the actor of `#entity` belongs; null until one has connected. */
   #principal: string | null
-  /** Edits that are not saved yet, oldest first. */
-  #edits: Edit[] = []
-  #unsaved: readonly Lost[] = []
-  #waits: Wait[] = []
-  #isSaving = false
-  /** How many saves have failed, one after the other. */
-  #failures = 0
-  #cancelRetry: (() => void) | undefined
+  readonly #edits: UnsavedEdits
   #seen: Seen
   /** The steps that read what others have saved, one after the other. */
   #following: Promise<void> = Promise.resolve()
@@ -86,9 +59,11 @@ export class OpenDocument {
   /** Whether the entity is not on this device any more, because the relay has refused its creation. */
   #isGone = false
   readonly #unsubscribe: () => void
-  readonly #listeners = new Listeners<[Shown]>()
+  readonly #listeners = new Listeners<[Shown, number]>()
+  /** How often the document has changed. */
+  #changed = 0
   /** What the listeners are to be told. A listener may edit the document: what that shows comes after what it was told. */
-  readonly #news: Shown[] = []
+  readonly #news: [Shown, number][] = []
   #isTelling = false
   #isClosed = false
 
@@ -99,6 +74,10 @@ export class OpenDocument {
     this.#principal = replica.state.principal
     this.#entity = this.#hydrate(changes)
     this.#seen = seen
+    this.#edits = new UnsavedEdits(replica, def, id, async (edits, error) => {
+      // The replica may be closed, and its disk may fail.
+      await this.#follow({ edits, error }).catch(() => this.#edits.lose(edits, error, this.fields))
+    })
     this.#unsubscribe = replica.onCommit((changed) => this.#committed(changed))
   }
 
@@ -129,8 +108,8 @@ export class OpenDocument {
   }
 
   /** Edits that could not be saved, oldest first. Another array when there is another one. */
-  get unsaved(): readonly Lost[] {
-    return this.#unsaved
+  get unsaved(): readonly LostEdit[] {
+    return this.#edits.lost
   }
 
   text(key: string): string {
@@ -143,7 +122,10 @@ export class OpenDocument {
    * the function that ends this.
    */
   onShown(listener: (shown: Shown) => void): () => void {
-    return this.#listeners.add(listener)
+    const known = this.#changed // changes that the caller sees already, even if nobody has heard of them yet
+    return this.#listeners.add((shown, number) => {
+      if (number > known) listener(shown)
+    })
   }
 
   /**
@@ -168,12 +150,12 @@ export class OpenDocument {
     }
     const changes = this.#entity.write(this.#def, written.changes, this.#replica.seconds())
     if (changes.length === 0) return
-    this.#edits.push({ changes, fields: fieldsOf(written), principal: this.#replica.state.principal })
+    this.#edits.add({ changes, fields: fieldsOf(written), principal: this.#replica.state.principal })
     const { splices } = written.changes
     const made = (key: string) => splices.flatMap(({ key: of, ...splice }) => (of === key ? splice : []))
     const texts = this.#textsOf(before, made)
     this.#show("here", texts)
-    if (this.#cancelRetry === undefined) void this.#save() // else the disk has just failed, and is tried again in time
+    this.#edits.saveSoon()
   }
 
   /**
@@ -181,20 +163,12 @@ export class OpenDocument {
    * has failed; it is tried again.
    */
   saved(): Promise<void> {
-    if (this.#edits.length === 0) return Promise.resolve()
-    return new Promise((resolve, reject) => {
-      this.#waits.push({ edits: new Set(this.#edits), resolve, reject })
-      void this.#save()
-    })
+    return this.#edits.saved()
   }
 
   /** Queues all edits to be saved before any step that is queued later. */
   flush(): void {
-    for (const { changes, ...facts } of this.#edits) {
-      // If this fails, `#save` meets the same error. If it succeeds, `#save` finds everything saved.
-      const save = (tx: Transaction) => saveMade(this.#replica, tx, this.#def, this.id, changes, facts)
-      this.#replica.step([this.id], save).catch(() => {})
-    }
+    this.#edits.flush()
   }
 
   /** Saves what is not saved yet, and frees the document. Rejects as `saved` does, and stays open then. */
@@ -206,94 +180,11 @@ export class OpenDocument {
   /** Frees the document without another try to save its edits: they become `unsaved`, with this error. */
   async abandon(error?: unknown): Promise<void> {
     if (this.#isClosed) return
-    this.#lose(this.#edits.splice(0), error, this.fields)
+    this.#edits.end(error, this.fields)
     this.#isClosed = true
     this.#unsubscribe()
-    this.#cancelRetry?.()
     await this.#following
     release(this.#entity)
-  }
-
-  // ── saving ────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-  /** Saves the edits in one commit, and those that were made meanwhile in the next one. */
-  async #save(): Promise<void> {
-    if (this.#isSaving || this.#isClosed || this.#edits.length === 0) return
-    this.#isSaving = true
-    this.#cancelRetry?.()
-    this.#cancelRetry = undefined
-    const { principal } = this.#edits[0] as Edit
-    const others = this.#edits.findIndex((edit) => edit.principal !== principal)
-    const edits = this.#edits.slice(0, others < 0 ? undefined : others)
-    const changes = edits.flatMap((edit) => edit.changes)
-    const fields = [...new Set(edits.flatMap((edit) => edit.fields))].sort()
-    try {
-      await this.#replica.step([this.id], (tx) =>
-        saveMade(this.#replica, tx, this.#def, this.id, changes, { fields, principal }),
-      )
-    } catch (error) {
-      await this.#failed(error, edits)
-      return
-    }
-    this.#isSaving = false
-    this.#failures = 0
-    this.#settle(edits)
-    void this.#save()
-  }
-
-  /** Takes edits off the list, and resolves the calls of `saved` that waited for them. */
-  #settle(edits: readonly Edit[]): void {
-    const done = new Set(edits)
-    this.#edits = this.#edits.filter((edit) => !done.has(edit))
-    this.#waits = this.#waits.filter((wait) => {
-      for (const edit of edits) wait.edits.delete(edit)
-      if (wait.edits.size === 0) wait.resolve()
-      return wait.edits.size > 0
-    })
-  }
-
-  /**
-   * After a failure of the disk or the machine the edits stay, and are saved later. Otherwise they can never be saved (the
-   * principal may not write any more, or a change on which they depend was refused): they leave the screen.
-   */
-  async #failed(error: unknown, edits: readonly Edit[]): Promise<void> {
-    const isHit = (wait: Wait) => edits.some((edit) => wait.edits.has(edit))
-    const waits = this.#waits.filter(isHit)
-    this.#waits = this.#waits.filter((wait) => !isHit(wait))
-    const code = error instanceof HeadwaterError ? error.code : "STORE_FAILED"
-    if (code.startsWith("STORE_") || code === "DOCUMENT_FAILED" || code === "WASM_FAILED") {
-      const wait = Math.min(SAVE_AGAIN_MS * 2 ** this.#failures++, LAST_SAVE_AGAIN_MS)
-      if (!this.#isClosed) {
-        this.#cancelRetry = this.#replica.clock.after(wait, () => {
-          this.#cancelRetry = undefined
-          void this.#save()
-        })
-      }
-    } else {
-      await this.#follow({ edits, error }).catch(() => {
-        this.#lose(edits, error, this.fields) // the replica is closed, or its disk has failed
-      })
-    }
-    this.#isSaving = false
-    for (const wait of waits) wait.reject(error)
-    if (this.#cancelRetry === undefined) void this.#save() // edits that were made meanwhile
-  }
-
-  /** Moves edits to `unsaved`. `shown`: the fields of the screen that had them. */
-  #lose(edits: readonly Edit[], cause: unknown, shown: Readonly<Fields>): void {
-    if (edits.length === 0) return
-    const error =
-      cause instanceof HeadwaterError ? cause : new HeadwaterError("CLOSED", "the document was closed", { cause })
-    const lost = edits.map(({ fields }) => ({
-      error,
-      fields: Object.fromEntries(fields.map((key) => [key, shown[key]])),
-    }))
-    this.#unsaved = [...this.#unsaved, ...lost]
-    const gone = new Set(edits)
-    this.#edits = this.#edits.filter((edit) => !gone.has(edit))
-    const hit = this.#waits.filter((wait) => edits.some((edit) => wait.edits.has(edit)))
-    this.#waits = this.#waits.filter((wait) => !hit.includes(wait))
-    for (const wait of hit) wait.reject(error)
   }
 
   // ── what others have saved ────────────────────────────────────────────────────────────────────────────────────────
@@ -313,7 +204,7 @@ export class OpenDocument {
    * Shows the changes that are saved and not on the screen. Makes the document again when some changes on the screen are
    * not there any more. `without`: edits that can never be saved, and why.
    */
-  async #follow(without?: { readonly edits: readonly Edit[]; readonly error: unknown }): Promise<void> {
+  async #follow(without?: Refused): Promise<void> {
     if (this.#isClosed) return
     const saved = await this.#replica.step([], (tx) => this.#read(tx, without !== undefined))
     if (this.#isClosed) return
@@ -321,7 +212,7 @@ export class OpenDocument {
     const before = this.fields
     if (saved === "gone") {
       this.#isGone = true
-      this.#lose([...this.#edits], without?.error ?? notFound(this.id), before)
+      this.#edits.lose([...this.#edits.all], without?.error ?? notFound(this.id), before)
       return this.#show("relay", new Map())
     }
     this.#isGone = false
@@ -354,7 +245,7 @@ export class OpenDocument {
     }
     const size = live.changes.size
     const fresh = this.#seen.live === live ? live.entity.changesSince(this.#seen.size) : this.#missing(live)
-    const unsaved = new Set(this.#edits.flatMap(({ changes }) => changes.map(({ hash }) => hash)))
+    const unsaved = new Set(this.#edits.all.flatMap(({ changes }) => changes.map(({ hash }) => hash)))
     const lacks = again || this.#entity.heads.some((hash) => !live.changes.has(hash) && !unsaved.has(hash))
     return { live, size, fresh, all: lacks ? [...live.changes.values()] : undefined }
   }
@@ -368,14 +259,10 @@ export class OpenDocument {
   }
 
   /** Makes the document again from what is saved, and from those edits that can be applied to it. The others are lost. */
-  #makeAgain(
-    all: readonly Change[],
-    before: Readonly<Fields>,
-    without?: { readonly edits: readonly Edit[]; readonly error: unknown },
-  ): void {
+  #makeAgain(all: readonly Change[], before: Readonly<Fields>, without?: Refused): void {
     const changes = new Map(all.map((change) => [change.hash, change]))
-    const lost: Edit[] = []
-    for (const edit of this.#edits) {
+    const lost: UnsavedEdit[] = []
+    for (const edit of this.#edits.all) {
       const here = new Set(edit.changes.map(({ hash }) => hash))
       const fits = edit.changes.every(({ deps }) => deps.every((dep) => changes.has(dep) || here.has(dep)))
       if (!fits || without?.edits.includes(edit)) lost.push(edit)
@@ -385,7 +272,7 @@ export class OpenDocument {
     this.#entity = this.#hydrate([...changes.values()])
     this.#principal = this.#replica.state.principal
     release(old)
-    this.#lose(lost, without?.error ?? notFound(this.id), before)
+    this.#edits.lose(lost, without?.error ?? notFound(this.id), before)
     const texts = this.#textsOf(before, () => [])
     this.#show("relay", texts)
   }
@@ -428,10 +315,10 @@ export class OpenDocument {
   }
 
   #show(from: Shown["from"], texts: Shown["texts"]): void {
-    this.#news.push({ from, texts })
+    this.#news.push([{ from, texts }, ++this.#changed])
     if (this.#isTelling) return
     this.#isTelling = true
-    for (let next = this.#news.shift(); next !== undefined; next = this.#news.shift()) this.#listeners.tellNow(next)
+    for (let next = this.#news.shift(); next !== undefined; next = this.#news.shift()) this.#listeners.tellNow(...next)
     this.#isTelling = false
   }
 }

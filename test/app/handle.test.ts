@@ -182,6 +182,27 @@ test("two handles of one entity show one document, and each hears what the other
   await ws.close()
 })
 
+test("who subscribes inside a subscriber is not told of an edit that it sees already", async () => {
+  const { ws } = await onDisk()
+  const handle = await ws.notes.open("a")
+  const body = handle.text("body")
+  let copy = ""
+  const unsubscribe = body.subscribe(() => {
+    unsubscribe()
+    body.splice(0, 0, "2") // nobody has heard of this edit when the next line subscribes
+    copy = body.value
+    body.subscribe((splices) => {
+      for (const { at, remove, insert } of splices) copy = copy.slice(0, at) + insert + copy.slice(at + remove)
+    })
+  })
+  body.subscribe(() => {})
+  body.splice(0, 0, "1")
+  body.splice(0, 0, "3")
+  expect([body.value, copy]).toEqual(["321abc", "321abc"])
+  await handle.close()
+  await ws.close()
+})
+
 test("a note that is deleted while its last key is being saved stays deleted", async () => {
   const { ws } = await onDisk()
   const handle = await ws.notes.open("a")
