@@ -282,16 +282,18 @@ export class OpenDocument {
     return Entity.hydrate(this.id, History.of(causalOrder(changes)), actor)
   }
 
-  /** An actor belongs to one principal. When another one has connected, the next edits get another actor. */
+  /**
+   * An actor belongs to one principal. When another one has connected, the next edits get another actor. An actor from
+   * before any principal had connected belongs to the first one that has.
+   */
   #renewActor(): void {
-    const { principal } = this.#replica.state
-    if (this.#principal === principal) return
-    if (this.#principal !== null) {
-      const old = this.#entity
-      this.#entity = this.#hydrate([...old.changes.values()])
-      release(old)
-    }
+    const { principal, firstPrincipal } = this.#replica.state
+    const owner = this.#principal ?? firstPrincipal
     this.#principal = principal
+    if (owner === principal) return
+    const old = this.#entity
+    this.#entity = this.#hydrate([...old.changes.values()])
+    release(old)
   }
 
   // ── telling ───────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -34,6 +34,8 @@ export interface LostEdit {
 interface Wait {
   /** The edits that must be saved first. */
   readonly edits: Set<UnsavedEdit>
+  /** Whether a commit has begun since the call. The failure of an earlier commit says nothing to this call. */
+  isTried: boolean
   readonly resolve: () => void
   readonly reject: (error: unknown) => void
 }
@@ -86,13 +88,13 @@ export class UnsavedEdits {
   }
 
   /**
-   * Resolves when every edit so far is saved. Tries at once, also after a failure. Rejects with the error of a save that
-   * has failed; it is tried again.
+   * Resolves when every edit so far is saved. Tries at once, also after a failure. Rejects with the error of a commit that
+   * has begun after the call and has failed; it is tried again.
    */
   saved(): Promise<void> {
     if (this.#edits.length === 0) return Promise.resolve()
     return new Promise((resolve, reject) => {
-      this.#waits.push({ edits: new Set(this.#edits), resolve, reject })
+      this.#waits.push({ edits: new Set(this.#edits), isTried: false, resolve, reject })
       void this.#save()
     })
   }
@@ -110,6 +112,7 @@ export class UnsavedEdits {
   async #save(): Promise<void> {
     if (this.#isSaving || this.#isEnded || this.#edits.length === 0) return
     this.#isSaving = true
+    for (const wait of this.#waits) wait.isTried = true
     this.#cancelRetry?.()
     this.#cancelRetry = undefined
     const { principal } = this.#edits[0] as UnsavedEdit
@@ -146,13 +149,14 @@ export class UnsavedEdits {
    * principal may not write any more, or a change on which they depend was refused): they leave the screen.
    */
   async #failed(error: unknown, edits: readonly UnsavedEdit[]): Promise<void> {
-    const waits = this.#takeWaits(edits)
+    const waits = this.#takeWaits(edits, (wait) => wait.isTried)
     const code = error instanceof HeadwaterError ? error.code : "STORE_FAILED"
     if (code.startsWith("STORE_") || code === "DOCUMENT_FAILED" || code === "WASM_FAILED") this.#retryLater()
     else await this.#refused(edits, error)
     this.#isSaving = false
     for (const wait of waits) wait.reject(error)
-    this.saveSoon() // edits that were made meanwhile
+    if (this.#waits.length > 0) void this.#save()
+    else this.saveSoon() // edits that were made meanwhile
   }
 
   #retryLater(): void {
@@ -192,8 +196,8 @@ export class UnsavedEdits {
   }
 
   /** Returns the calls of `saved` that wait for one of these edits, and takes them off the list. */
-  #takeWaits(edits: readonly UnsavedEdit[]): readonly Wait[] {
-    const isHit = (wait: Wait) => edits.some((edit) => wait.edits.has(edit))
+  #takeWaits(edits: readonly UnsavedEdit[], which = (_: Wait) => true): readonly Wait[] {
+    const isHit = (wait: Wait) => which(wait) && edits.some((edit) => wait.edits.has(edit))
     const waits = this.#waits.filter(isHit)
     this.#waits = this.#waits.filter((wait) => !isHit(wait))
     return waits

@@ -1,5 +1,5 @@
 /** Entities on a screen: edits show at once, are saved behind that, and survive what happens to the disk. */
-import { collection, openWorkspace, shape, text } from "headwater"
+import { collection, type HeadwaterError, openWorkspace, shape, text } from "headwater"
 import { memoryStore } from "headwater/memory"
 import { beforeAll, expect, test } from "vitest"
 import { replicaOf } from "../../src/app/workspace.ts"
@@ -7,6 +7,7 @@ import { loadAutomerge } from "../../src/document/entity.ts"
 import { at, first, w } from "../support/foreign.ts"
 import { ScriptedRelay } from "../support/scripted-relay.ts"
 import { ack, level, pushed, relay, useToldWorkspace, ws } from "../support/told.ts"
+import { untilPasses } from "../support/until.ts"
 
 useToldWorkspace()
 beforeAll(() => loadAutomerge())
@@ -20,8 +21,9 @@ async function onDisk() {
   const { commit } = store
   store.commit = async (...writes) => {
     disk.commits++
+    const { fails } = disk
     await disk.hold
-    if (disk.fails) throw new Error("the disk is full")
+    if (fails) throw new Error("the disk is full")
     return commit(...writes)
   }
   const open = () => openWorkspace({ id: "w", collections: { notes }, store })
@@ -265,6 +267,40 @@ test("one principal's unsaved edits are not saved as another's", async () => {
   await relay.pass(10_000)
   const owed = replica.outbox.of("a").map(({ principal }) => principal)
   expect([owed, handle.text("body").value]).toEqual([["ann", "bob"], "abcde"])
+})
+
+test("an actor from before the first connection writes for nobody but the first principal", async () => {
+  await ws.notes.create({ body: "abc" }, { id: "a" })
+  const handle = await ws.notes.open("a")
+  handle.text("body").splice(3, 0, "d") // no principal has connected yet
+  await handle.saved()
+  level(1)
+  await relay.pass(100)
+  relay.say({ t: "entries", w, items: [], cursor: at(1), level: true, ...first, principal: "bob" })
+  await relay.pass(100)
+  handle.text("body").splice(4, 0, "e")
+  await handle.saved()
+  const { changes } = (await replicaOf(ws).step([], (tx) => replicaOf(ws).documents.live("a", tx)))!
+  const edits = [...changes.values()].slice(-2)
+  expect(new Set(edits.map(({ actor }) => actor)).size).toBe(2)
+})
+
+test("saved is not rejected by a commit that had begun to fail before it was called", async () => {
+  const { ws, disk } = await onDisk()
+  const handle = await ws.notes.open("a")
+  let go = () => {}
+  disk.hold = new Promise((resolve) => (go = resolve))
+  disk.fails = true
+  handle.text("body").splice(3, 0, "d")
+  await untilPasses(() => expect(disk.commits).toBe(2)) // this commit will fail
+  handle.text("body").splice(4, 0, "e")
+  const saved = handle.saved()
+  const failed = saved.catch((error: HeadwaterError) => error.code)
+  disk.fails = false
+  go()
+  expect(await failed).toBe(undefined)
+  expect(ws.notes.get("a")?.body).toBe("abcde")
+  await ws.close()
 })
 
 test("an id that cannot be one is refused", async () => {

@@ -304,10 +304,12 @@ export class RelayHost implements Host {
     const open = async (workspace: string) => {
       if (workspace !== WORKSPACE) return logs.open(workspace)
       const log = await logs.open(workspace)
-      // After a failed flush the log takes back the entries that were not flushed. When the log is opened again, it has
-      // those of these entries that are whole in its file.
-      if (this.#failed) this.#oracle.log.restarted(await this.readLog(this.#disk.files()), false)
-      this.#failed = false
+      // After a failed flush the log takes back the entries that were not flushed. When its files are opened again, it
+      // has those of these entries that are whole in its file. But a log that nobody has borrowed for a while may still
+      // be open, and then it has none of them.
+      const isReopened = log !== this.#log
+      if (this.#failed && isReopened) this.#oracle.log.restarted(await this.readLog(this.#disk.files()), false)
+      if (isReopened) this.#failed = false
       this.#log = log
       return watch(log)
     }
