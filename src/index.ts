@@ -1,5 +1,5 @@
 export type { Collection, Delta, RowOf } from "./app/collection.ts"
-export type { Handle } from "./app/handle.ts"
+export type { Handle, HandleChange } from "./app/handle.ts"
 export type { LiveText } from "./app/live-text.ts"
 export type { Status } from "./app/status.ts"
 export { openWorkspace, type Workspace, type WorkspaceOptions } from "./app/workspace.ts"

@@ -1,7 +1,7 @@
 /** Open documents as apps hold them: handles, and the texts to which editors are bound. */
 import { HeadwaterError } from "../base/errors.ts"
 import { Listeners } from "../base/listeners.ts"
-import { OpenDocument } from "../replica/open-document.ts"
+import { OpenDocument, type Shown } from "../replica/open-document.ts"
 import type { Replica } from "../replica/replica.ts"
 import type { LostEdit } from "../replica/unsaved-edits.ts"
 import { withDefaults } from "../schema/defaults.ts"
@@ -43,10 +43,43 @@ interface OpenedHandle<S, F, D> {
   /** Returns one text field for an editor, the same object each time. Throws `FIELD_KIND`. */
   text(key: Keys<F, "text">): LiveText
   /**
+   * The document as Automerge's object, for the bindings of others (@automerge/prosemirror,
+   * @automerge/automerge-codemirror). Another object after each change. It has a text for each `text()` field.
+   */
+  doc(): unknown
+  /**
+   * Lets `f` change Automerge's object as `A.change` does. Each call is a change of its own, shows before `change` returns,
+   * and is saved behind that. A value of a field that is no `text()` is written whole. Throws `FIELD_KIND` when `f` puts
+   * something in the place of a text or writes a key of the document (`@…`), `VALUE_UNSUPPORTED`, what `f` throws, and
+   * the codes of `update`; then nothing has changed.
+   */
+  change(f: (doc: any) => void): void
+  /**
+   * Calls `f` after each change of the object, before the call that has made it returns. `patches` lead from
+   * `patchInfo.before` to `doc`. After edits were lost (`unsaved`), the object has another history: the patches are those
+   * of its texts, and a binding that compares heads (@automerge/automerge-codemirror) has to be made again.
+   */
+  on(event: "change", f: (payload: HandleChange) => void): void
+  /** Ends what `on` has begun. */
+  off(event: "change", f: (payload: HandleChange) => void): void
+  /** Always true: a handle is given out when its document is there. */
+  isReady(): boolean
+  /**
    * Saves what is not saved yet, and closes the document if no other handle has it. Rejects as `saved` does; the handle
    * stays open then.
    */
   close(): Promise<void>
+}
+
+/**
+ * How Automerge's object of a handle has changed, in the form that the bindings of others expect. Each binding has types
+ * of its own for these fields.
+ */
+export interface HandleChange {
+  readonly handle: any
+  readonly doc: any
+  readonly patches: any
+  readonly patchInfo: any
 }
 
 /** An entity on a screen. Has the method that `await using` needs. */
@@ -137,6 +170,8 @@ class OpenHandle {
   readonly #leave: () => Promise<void>
   readonly #listeners = new Listeners<[]>()
   readonly #texts = new Map<string, LiveText>()
+  /** By function that `on` was given: ends its subscription. */
+  readonly #onChange = new Map<(payload: HandleChange) => void, () => void>()
   readonly #unsubscribe: () => void
   #row: { readonly fields: object; readonly meta: object | undefined; readonly shown: object } | undefined
   #closing: Promise<void> | undefined
@@ -147,7 +182,18 @@ class OpenHandle {
     this.#def = def
     this.#document = document
     this.#leave = leave
-    for (const bound of ["update", "saved", "subscribe", "text", "close"] as const) {
+    for (const bound of [
+      "update",
+      "saved",
+      "subscribe",
+      "text",
+      "doc",
+      "change",
+      "on",
+      "off",
+      "isReady",
+      "close",
+    ] as const) {
       Object.defineProperty(this, bound, { value: this[bound].bind(this) })
     }
     let last = this.row
@@ -215,6 +261,36 @@ class OpenHandle {
         })
       },
     })
+  }
+
+  doc(): unknown {
+    return this.#document.object
+  }
+
+  change(f: (doc: never) => void): void {
+    this.#throwIfClosed()
+    this.#document.change(f)
+  }
+
+  on(_event: "change", f: (payload: HandleChange) => void): void {
+    if (this.#onChange.has(f)) return
+    void this.#document.object // so that its changes are told
+    const tell = ({ from, object }: Shown) => {
+      if (object === undefined) return
+      const { before, after, patches } = object
+      const source = from === "here" ? "change" : "applyChanges"
+      f({ handle: this, doc: after, patches, patchInfo: { before, after, source } })
+    }
+    this.#onChange.set(f, this.#document.onShown(tell))
+  }
+
+  off(_event: "change", f: (payload: HandleChange) => void): void {
+    this.#onChange.get(f)?.()
+    this.#onChange.delete(f)
+  }
+
+  isReady(): boolean {
+    return true
   }
 
   close(): Promise<void> {

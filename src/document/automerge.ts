@@ -11,6 +11,9 @@ import type { Actor } from "../wire/protocol.ts"
 
 type Api = typeof Automerge
 export type Handle = ReturnType<Api["getBackend"]>
+/** A document as Automerge's JavaScript object. */
+export type Doc = Automerge.Doc<Record<string, unknown>>
+export type { Patch } from "@automerge/automerge"
 
 let api: Api | undefined
 let loading: Promise<Api> | undefined

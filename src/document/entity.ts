@@ -154,6 +154,21 @@ export class Entity {
   }
 
   /**
+   * Makes the texts of fields that have nothing yet, for a tool that only writes into a text that is there. Returns the
+   * derived changes that make them.
+   */
+  makeTexts(def: AnyDef): Change[] {
+    const container = (key: string) => textContainer(this.id, this.genesis, key).hash
+    const lacks = (key: string) => isText(def, key) && !this.#cells.has(key) && !this.changes.has(container(key))
+    const missing = Object.keys(def.fields).filter(lacks)
+    const made = this.#author(0, (derived) => {
+      for (const key of missing) this.#makeText(key, derived)
+    })
+    this.#readFields(new Set(missing))
+    return made
+  }
+
+  /**
    * Gives the entity a time and an author when no other change does: makes one change that sets a key and removes it
    * again. The change must have operations. Without them, it and the next change would have the same startOp, and the
    * outbox pushes changes in the order of their startOp.

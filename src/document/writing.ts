@@ -206,7 +206,7 @@ function put(handle: Handle, key: string, value: unknown): void {
  * Copies a value, and makes every string in it an `ImmutableString`: from a plain string, `putObjectFromHydrate` would
  * make a text object.
  */
-function withScalars(value: unknown): unknown {
+export function withScalars(value: unknown): unknown {
   if (typeof value === "string") return new (automerge().ImmutableString)(value)
   if (typeof value !== "object" || value === null) return value
   if (Array.isArray(value)) return value.map(withScalars)

@@ -8,6 +8,8 @@
 import { HeadwaterError } from "../base/errors.ts"
 import { hex } from "../base/hash.ts"
 import { Listeners } from "../base/listeners.ts"
+import type { Doc } from "../document/automerge.ts"
+import { DocumentObject, type ObjectChange, patchesOf } from "../document/document-object.ts"
 import { Entity } from "../document/entity.ts"
 import { causalOrder } from "../document/history/graph.ts"
 import { History } from "../document/history/history.ts"
@@ -16,11 +18,11 @@ import type { Edited, Fields } from "../schema/draft.ts"
 import { type AnyDef, isText } from "../schema/schema.ts"
 import type { TextSplice } from "../schema/types.ts"
 import type { Change } from "../wire/chunk.ts"
+import type { Actor } from "../wire/protocol.ts"
 import { fieldsOf, mustWrite, writable } from "./author.ts"
+import { changesToShow, type Seen } from "./changes-to-show.ts"
 import type { Changed } from "./disk/records-in-memory.ts"
-import type { Live } from "./live-document.ts"
 import type { Replica } from "./replica.ts"
-import type { Transaction } from "./transaction.ts"
 import { type LostEdit, type UnsavedEdit, UnsavedEdits } from "./unsaved-edits.ts"
 
 /** How a document on a screen has changed. */
@@ -28,19 +30,14 @@ export interface Shown {
   readonly from: "here" | "relay"
   /** By key, the splices of each `text()` field that has changed. */
   readonly texts: ReadonlyMap<string, readonly TextSplice[]>
+  /** How `object` has changed; undefined if it has not, or nobody has asked for it. */
+  readonly object: ObjectChange | undefined
 }
 
 /** Edits that can never be saved, and why. */
 interface Refused {
   readonly edits: readonly UnsavedEdit[]
   readonly error: unknown
-}
-
-/** Where a live document stood when its changes were read. */
-interface Seen {
-  readonly live: Live
-  /** How many changes it had. */
-  readonly size: number
 }
 
 export class OpenDocument {
@@ -51,6 +48,12 @@ export class OpenDocument {
   /** The principal to which the actor of `#entity` belongs; null until one has connected. */
   #principal: string | null
   readonly #edits: UnsavedEdits
+  /** The document as Automerge's object, once somebody has asked for it. */
+  #object: DocumentObject | undefined
+  /** Changes that made the missing texts for `#object`. They are saved with the next edit. */
+  #texts: readonly Change[] = []
+  /** Whether an app's function is editing the document. */
+  #isEdited = false
   #seen: Seen
   /** The steps that read what others have saved, one after the other. */
   #following: Promise<void> = Promise.resolve()
@@ -129,32 +132,93 @@ export class OpenDocument {
   }
 
   /**
+   * The document as Automerge's object, another one after each change. A text that the document lacks is made first, here
+   * and not yet on the disk.
+   */
+  get object(): Doc {
+    return this.#useObject().doc
+  }
+
+  /**
    * Edits the document. `make` gets the fields as they are on the screen. Throws `READ_ONLY`, `ENTITY_DELETED`,
    * `ENTITY_NOT_FOUND`, `CLOSED`, `EDIT_MIXED` (`make` has itself edited this document), and the codes of `Entity.write`;
    * then nothing has changed.
    */
   edit(make: (before: Readonly<Fields>) => Edited): void {
+    this.#begin()
+    const before = this.fields
+    const written = this.#run(() => make(before))
+    const changes = this.#entity.write(this.#def, written.changes, this.#replica.seconds())
+    if (changes.length === 0) return
+    const { splices } = written.changes
+    const made = (key: string) => splices.flatMap(({ key: of, ...splice }) => (of === key ? splice : []))
+    this.#made(changes, fieldsOf(written), this.#textsOf(before, made), this.#object?.apply(changes))
+  }
+
+  /**
+   * Lets `f` change Automerge's object of the document. Throws what `edit` and `DocumentObject.change` throw; then nothing
+   * has changed.
+   */
+  change(f: (doc: never) => void): void {
+    this.#begin()
+    const object = this.#useObject()
+    const before = this.fields
+    const all = () => this.#entity.changes.values()
+    const done = this.#run(() => object.change(f, this.#replica.seconds(), all))
+    if (done === undefined) return
+    let patches: readonly TextPatch[]
+    try {
+      patches = this.#entity.apply([done.made])
+    } catch (error) {
+      this.#following = this.#following.then(() => this.#follow({ edits: [], error })).catch(() => {})
+      throw error
+    }
+    const keys = Object.keys({ ...before, ...this.fields })
+    const fields = keys.filter((key) => before[key] !== this.fields[key]).sort()
+    this.#made(
+      [done.made],
+      fields,
+      this.#textsOf(before, () => [], patches),
+      done,
+    )
+  }
+
+  /** Begins an edit. Throws when the document may not be edited. */
+  #begin(): void {
     const entity = this.id
     if (this.#isClosed)
       throw new HeadwaterError("CLOSED", `the document of ${entity} is closed: open it again`, { entity })
+    if (this.#isEdited) {
+      const message = "an update has edited its own document: make both edits in one"
+      throw new HeadwaterError("EDIT_MIXED", message, { entity })
+    }
     mustWrite(this.#replica)
     if (this.#isGone) throw new HeadwaterError("ENTITY_NOT_FOUND", `no ${this.#def.name} ${entity}`, { entity })
     if (this.deleted) throw new HeadwaterError("ENTITY_DELETED", `${entity} is deleted; restore it first`, { entity })
     this.#renewActor()
-    const before = this.fields
-    const written = make(before)
-    if (this.fields !== before) {
-      throw new HeadwaterError("EDIT_MIXED", "an update has edited its own document: make both edits in one", {
-        entity,
-      })
+  }
+
+  /** Runs an app's function, which must not edit the document in another way meanwhile. */
+  #run<T>(f: () => T): T {
+    this.#isEdited = true
+    try {
+      return f()
+    } finally {
+      this.#isEdited = false
     }
-    const changes = this.#entity.write(this.#def, written.changes, this.#replica.seconds())
-    if (changes.length === 0) return
-    this.#edits.add({ changes, fields: fieldsOf(written), principal: this.#replica.state.principal })
-    const { splices } = written.changes
-    const made = (key: string) => splices.flatMap(({ key: of, ...splice }) => (of === key ? splice : []))
-    const texts = this.#textsOf(before, made)
-    this.#show("here", texts)
+  }
+
+  /** Shows an edit, and saves it behind that. */
+  #made(
+    changes: readonly Change[],
+    fields: readonly string[],
+    texts: Shown["texts"],
+    object: ObjectChange | undefined,
+  ): void {
+    const { principal } = this.#replica.state
+    this.#edits.add({ changes: [...this.#texts, ...changes], fields, principal })
+    this.#texts = []
+    this.#show({ from: "here", texts, object })
     this.#edits.saveSoon()
   }
 
@@ -206,14 +270,18 @@ export class OpenDocument {
    */
   async #follow(without?: Refused): Promise<void> {
     if (this.#isClosed) return
-    const saved = await this.#replica.step([], (tx) => this.#read(tx, without !== undefined))
+    const saved = await this.#replica.step([], (tx) => {
+      const edits = this.#edits.all.flatMap(({ changes }) => changes)
+      const unsaved = new Set([...edits, ...this.#texts].map(({ hash }) => hash))
+      return changesToShow(this.#replica, tx, this.#entity, { seen: this.#seen, unsaved, again: without !== undefined })
+    })
     if (this.#isClosed) return
     this.#isBehind = false
     const before = this.fields
     if (saved === "gone") {
       this.#isGone = true
       this.#edits.lose([...this.#edits.all], without?.error ?? notFound(this.id), before)
-      return this.#show("relay", new Map())
+      return this.#show({ from: "relay", texts: new Map(), object: undefined })
     }
     this.#isGone = false
     this.#seen = saved
@@ -228,34 +296,7 @@ export class OpenDocument {
     }
     const isHere = news.every((change) => this.#replica.authorship.hasMade(this.id, change))
     const texts = this.#textsOf(before, () => [], patches)
-    this.#show(isHere ? "here" : "relay", texts)
-  }
-
-  /**
-   * Reads, in a step, which saved changes are not on the screen. `all`: every saved change; undefined if the screen lacks
-   * some of them at most. Everything is read in the step, because later steps add changes that are not saved yet. "gone":
-   * no change is left on this device. Throws when the disk has damaged changes without which there is no document.
-   */
-  async #read(tx: Transaction, again: boolean) {
-    const { documents } = this.#replica
-    const live = tx.exists(this.id) ? await documents.live(this.id, tx) : undefined
-    if (live === undefined) {
-      if (!tx.exists(this.id) || (await documents.saved.isGone(this.id, tx))) return "gone"
-      throw new HeadwaterError("DOCUMENT_FAILED", "the disk has damaged this entity", { entity: this.id })
-    }
-    const size = live.changes.size
-    const fresh = this.#seen.live === live ? live.entity.changesSince(this.#seen.size) : this.#missing(live)
-    const unsaved = new Set(this.#edits.all.flatMap(({ changes }) => changes.map(({ hash }) => hash)))
-    const lacks = again || this.#entity.heads.some((hash) => !live.changes.has(hash) && !unsaved.has(hash))
-    return { live, size, fresh, all: lacks ? [...live.changes.values()] : undefined }
-  }
-
-  #missing(live: Live): Change[] {
-    const missing: Change[] = []
-    for (const hash of live.changes.keys()) {
-      if (!this.#entity.changes.has(hash)) missing.push(live.changes.get(hash) as Change)
-    }
-    return missing
+    this.#show({ from: isHere ? "here" : "relay", texts, object: this.#object?.apply(news) })
   }
 
   /** Makes the document again from what is saved, and from those edits that can be applied to it. The others are lost. */
@@ -274,12 +315,31 @@ export class OpenDocument {
     release(old)
     this.#edits.lose(lost, without?.error ?? notFound(this.id), before)
     const texts = this.#textsOf(before, () => [])
-    this.#show("relay", texts)
+    this.#show({ from: "relay", texts, object: this.#makeObjectAgain(texts) })
   }
 
   #hydrate(changes: readonly Change[]): Entity {
-    const actor = hex(this.#replica.clock.random(16))
-    return Entity.hydrate(this.id, History.of(causalOrder(changes)), actor)
+    return Entity.hydrate(this.id, History.of(causalOrder(changes)), this.#newActor())
+  }
+
+  #newActor(): Actor {
+    return hex(this.#replica.clock.random(16))
+  }
+
+  #useObject(): DocumentObject {
+    if (this.#object === undefined) {
+      this.#texts = this.#entity.makeTexts(this.#def)
+      this.#object = new DocumentObject(this.#def, this.#entity.changes.values(), this.#newActor())
+    }
+    return this.#object
+  }
+
+  /** `texts`: how the texts have changed. */
+  #makeObjectAgain(texts: Shown["texts"]): ObjectChange | undefined {
+    if (this.#object === undefined) return undefined
+    this.#texts = this.#entity.makeTexts(this.#def)
+    const patches = [...texts].flatMap(([key, splices]) => patchesOf(key, splices))
+    return this.#object.replace(this.#entity.changes.values(), this.#newActor(), patches)
   }
 
   /**
@@ -294,6 +354,7 @@ export class OpenDocument {
     const old = this.#entity
     this.#entity = this.#hydrate([...old.changes.values()])
     release(old)
+    this.#object?.renewActor(this.#newActor())
   }
 
   // ── telling ───────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -316,8 +377,8 @@ export class OpenDocument {
     return texts
   }
 
-  #show(from: Shown["from"], texts: Shown["texts"]): void {
-    this.#news.push([{ from, texts }, ++this.#changed])
+  #show(shown: Shown): void {
+    this.#news.push([shown, ++this.#changed])
     if (this.#isTelling) return
     this.#isTelling = true
     for (let next = this.#news.shift(); next !== undefined; next = this.#news.shift()) this.#listeners.tellNow(...next)

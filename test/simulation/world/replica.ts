@@ -1,5 +1,6 @@
 /** One device, and while it runs the program on it: the real library on the simulated network, clock and disk. */
 
+import * as A from "@automerge/automerge"
 import { openWorkspace } from "../../../src/app/workspace.ts"
 import type { Env } from "../../../src/base/env.ts"
 import { HeadwaterError } from "../../../src/base/errors.ts"
@@ -280,7 +281,7 @@ export class Replica {
 
   #write(ws: Workspace, kind: EditKind, made: EditMade, chance: Random): Promise<unknown> | undefined {
     const { entity: id, token } = made
-    const all = this.onScreens ? this.#screensOf(ws, made) : ws[collectionOf(id)]
+    const all = this.onScreens ? this.#screensOf(ws, made, kind) : ws[collectionOf(id)]
     switch (kind) {
       case "title":
         return all.update(id, (draft) => void (draft.title = token))
@@ -316,10 +317,14 @@ export class Replica {
     }
   }
 
-  /** Updates through a handle: the promise is that of its `saved`. */
+  /**
+   * Updates through a handle: the promise is that of its `saved`. Half of the edits change Automerge's object, as the
+   * bindings of others do. They cannot assign a text.
+   */
   #screensOf(
     ws: Workspace,
     made: EditMade,
+    kind: EditKind,
   ): Pick<Workspace["notes"], "delete"> & { update(id: string, f: Update): Promise<unknown> } {
     const screenOf = (id: string) => {
       const known = this.#screens.get(id)
@@ -334,8 +339,9 @@ export class Replica {
       update: async (id, f) => {
         const screen = await screenOf(id)
         if (this.ws !== ws) made.late = true // the program has begun to close meanwhile
-        screen.update(f)
-        await screen.saved()
+        if (kind === "assign" || made.turn % 2 === 0) screen.update(f)
+        else screen.change((doc) => f(doc, spliceIn(doc)))
+        await savedOnScreen(screen, made.token)
         const shown = screen.text("body").value
         if (shown !== screen.row.body) this.#oracle.fail("shown in two ways", `${this.name} ${id}: ${shown}`)
       },
@@ -355,6 +361,27 @@ export class Replica {
     made.does = ["create"]
     return all.create({ title: token, body: token }, { id })
   }
+}
+
+/**
+ * Resolves when the edit with this token is saved. `saved` rejects, too, when an earlier edit is refused, which says
+ * nothing of this one: it is still shown then.
+ */
+async function savedOnScreen(screen: Screen, token: string): Promise<void> {
+  for (;;) {
+    try {
+      return await screen.saved()
+    } catch (error) {
+      const isRefused = codeOf(error) === "READ_ONLY"
+      if (!isRefused || !JSON.stringify(screen.row).includes(token)) throw error
+    }
+  }
+}
+
+/** The `edit` of an update, for a function that changes Automerge's object. */
+function spliceIn(doc: A.Doc<unknown>): Parameters<Update>[1] {
+  const splice = (key: string, at: number, remove: number, insert = "") => A.splice(doc, [key], at, remove, insert)
+  return { splice } as Parameters<Update>[1]
 }
 
 type Screen = Awaited<ReturnType<Workspace["notes"]["open"]>>
