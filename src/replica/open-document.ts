@@ -253,10 +253,8 @@ export class OpenDocument {
 
   // ── what others have saved ────────────────────────────────────────────────────────────────────────────────────────
 
-  #committed(changed: Changed): void {
-    const deltas = [...changed.here.values(), ...changed.relay.values()]
-    const isOurs = deltas.some(({ added, changed, removed }) => [added, changed, removed].flat().includes(this.id))
-    if (!isOurs && !this.#isBehind) return
+  #committed({ entities }: Changed): void {
+    if (entities !== "all" && !entities.has(this.id) && !this.#isBehind) return
     this.#following = this.#following
       .then(() => this.#follow())
       .catch(() => {

@@ -3,7 +3,7 @@ import { cpSync, existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs"
 import { type AddressInfo, connect, createServer, type Socket } from "node:net"
 import { tmpdir } from "node:os"
 import path from "node:path"
-import { build } from "esbuild"
+import { build, type Plugin } from "esbuild"
 import { createRelay } from "headwater-relay"
 import { type BrowserContext, chromium, type Page } from "playwright-core"
 import { servePage } from "../../examples/notes/serve.ts"
@@ -101,6 +101,19 @@ async function openLine(port: number) {
   }
 }
 
+/**
+ * Gives imports of the full Automerge the slim build, which the library uses in a browser, so that a page has Automerge
+ * only once. Not with esbuild's `alias`, because that would also change the names of the package's other files.
+ */
+const slimAutomerge: Plugin = {
+  name: "slim Automerge",
+  setup({ onResolve, resolve }) {
+    onResolve({ filter: /^@automerge\/automerge$/ }, ({ kind, resolveDir }) =>
+      resolve("@automerge/automerge/slim", { kind, resolveDir }),
+    )
+  },
+}
+
 /** Bundles a script of this folder with the library's sources, for a page <name>.html beside the notes page. */
 async function addScript(pageFolder: string, name: string): Promise<void> {
   const source = (file: string) => path.join(root, "src", file)
@@ -117,6 +130,7 @@ async function addScript(pageFolder: string, name: string): Promise<void> {
       headwater: source("index.ts"),
       "#websocket": source("sync/websocket.ts"),
     },
+    plugins: [slimAutomerge],
   })
   const html = `<!doctype html><meta charset="utf-8"><link rel="icon" href="data:,"><script type="module" src="${name}.js"></script>`
   writeFileSync(path.join(pageFolder, `${name}.html`), html)

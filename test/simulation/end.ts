@@ -262,11 +262,14 @@ async function checkSameRows(
       owedForEver(world, device).map((hash) => world.oracle.devices.owed(device.name).get(hash)!.entity),
     ),
   )
-  // If a disk has damaged the last copy of an entity's changes, only the row is left of the entity, and only that
-  // device shows it.
+  // If a disk has damaged the last copy of an entity's changes, or of some on which the others depend, only the row is
+  // left of the entity, and only that device shows it. `checkSameChanges` has shown that no device has a copy.
   const { changes, lost } = world.oracle
   const ofLost = new Set([...lost].map((hash) => changes.get(hash)?.entity))
-  const isLeftOver = (id: string) => unsent.has(id) || (!log.has(id) && ofLost.has(id))
+  const lacksDeps = (hashes: ReadonlySet<Hash>) =>
+    [...hashes].some((hash) => changes.get(hash)!.deps.some((dep) => !hashes.has(dep)))
+  const isLost = (id: string) => (log.has(id) ? lacksDeps(log.get(id)!) : ofLost.has(id))
+  const isLeftOver = (id: string) => unsent.has(id) || isLost(id)
   let first: string | undefined
   for (const { name, ws, told } of world.replicas) {
     // Compare before anything is read, because reading hydrates an entity, and that could mend a wrong row.

@@ -215,7 +215,8 @@ export class Known {
     }
     for (const [entity, records] of tx.bad) this.#setAside(this.bad, entity, records)
     for (const [entity, records] of tx.rejected) this.#setAside(this.rejected, entity, records)
-    const changed = noChange()
+    const written = [rows, tx.held, tx.bad, tx.rejected].flatMap((map) => [...map.keys()])
+    const changed = noChange(new Set([...joined, ...written]))
     for (const [id, { collection, row }] of rows) {
       this.rows.show(id, collection, row, (name) => deltaOf(changed[tx.from(id)], name))
     }
@@ -276,7 +277,7 @@ export class Known {
     }
     if (isDamaged) return undefined
 
-    const changed = noChange()
+    const changed = noChange(new Set(touched.entities))
     if (state !== undefined) this.state = state
     if (touched.state) this.#stateUnsaved = false
     if (outbox !== undefined) this.outbox = outbox
@@ -292,7 +293,7 @@ export class Known {
   /** Reads everything again, when the journal does not reach back far enough or a record is damaged. */
   async readEverything(store: Store): Promise<{ readonly known: Known; readonly changed: Changed }> {
     const known = await Known.read(store, this.#workspace, this.#defs, this.#around)
-    const changed = noChange()
+    const changed = noChange("all")
     known.rows.continue(this.rows, (collection) => deltaOf(changed.here, collection))
     return { known, changed }
   }
@@ -327,13 +328,24 @@ export class Known {
   }
 }
 
-/**
- * The rows that one commit has changed, by collection. `here`: rows that only writes on this device have changed.
- * `relay`: the other changed rows, also those that both have changed.
- */
-export type Changed = Readonly<Record<"here" | "relay", Map<string, RowDelta>>>
+/** What one commit has changed. */
+export interface Changed {
+  /** By collection, the rows that only writes on this device have changed. */
+  readonly here: Map<string, RowDelta>
+  /** By collection, the other changed rows, also those that both have changed. */
+  readonly relay: Map<string, RowDelta>
+  /**
+   * The entities of which a record was written: also entities whose row is as before, as after a mark in a text. "all"
+   * when everything was read again.
+   */
+  readonly entities: ReadonlySet<string> | "all"
+}
 
-export const noChange = (): Changed => ({ here: new Map(), relay: new Map() })
+export const noChange = (entities: Changed["entities"] = new Set()): Changed => ({
+  here: new Map(),
+  relay: new Map(),
+  entities,
+})
 
 function deltaOf(deltas: Map<string, RowDelta>, collection: string): RowDelta {
   let delta = deltas.get(collection)
