@@ -15,7 +15,8 @@ import { created, edited } from "../schema/draft.ts"
 import type { AnyDef, Def } from "../schema/schema.ts"
 import type { Deep, Edit, In, Meta, Row, Whole } from "../schema/types.ts"
 import { checkId } from "./check-id.ts"
-import type { Handle, OpenDocuments } from "./handle.ts"
+import type { Handle } from "./handle.ts"
+import type { OpenDocuments } from "./open-documents.ts"
 
 /** The ids of the rows that a commit has changed. */
 export type Delta = Readonly<{

@@ -32,7 +32,7 @@ let isLoading = false
 function load(): void {
   if (isLoading) return
   isLoading = true
-  import("fflate").then(
+  import("./fflate.ts").then(
     ({ deflateSync }) => {
       loaded = (bytes) => deflateSync(bytes)
     },
