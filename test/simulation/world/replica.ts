@@ -341,7 +341,7 @@ export class Replica {
         if (this.ws !== ws) made.late = true // the program has begun to close meanwhile
         if (kind === "assign" || made.turn % 2 === 0) screen.update(f)
         else screen.change((doc) => f(doc, spliceIn(doc)))
-        await savedOnScreen(screen, made.token)
+        await savedOnScreen(screen, made.token, () => this.ws === ws)
         const shown = screen.text("body").value
         if (shown !== screen.row.body) this.#oracle.fail("shown in two ways", `${this.name} ${id}: ${shown}`)
       },
@@ -365,15 +365,15 @@ export class Replica {
 
 /**
  * Resolves when the edit with this token is saved. `saved` rejects, too, when an earlier edit is refused, which says
- * nothing of this one: it is still shown then.
+ * nothing of this one: it is still shown then, unless the workspace is closed before it can be taken off the screen.
  */
-async function savedOnScreen(screen: Screen, token: string): Promise<void> {
+async function savedOnScreen(screen: Screen, token: string, isOpen: () => boolean): Promise<void> {
   for (;;) {
     try {
       return await screen.saved()
     } catch (error) {
       const isRefused = codeOf(error) === "READ_ONLY"
-      if (!isRefused || !JSON.stringify(screen.row).includes(token)) throw error
+      if (!isRefused || !isOpen() || !JSON.stringify(screen.row).includes(token)) throw error
     }
   }
 }
