@@ -271,7 +271,9 @@ function difference(before: string, after: string): ChangeSet {
   let start = 0
   while (start < shorter && before[start] === after[start]) start++
   let same = 0
+  if (isDivided(before, start) || isDivided(after, start)) start--
   while (same < shorter - start && before.at(-1 - same) === after.at(-1 - same)) same++
+  if (isDivided(before, before.length - same) || isDivided(after, after.length - same)) same--
   const insert = Text.of(after.slice(start, after.length - same).split("\n"))
   return ChangeSet.of({ from: start, to: before.length - same, insert }, before.length)
 }

@@ -36,8 +36,8 @@ export function type(view: EditorView, text: string): void {
 /** The text as an editor shows it. */
 export const asShown = (value: string): string => value.replace(/\r\n?/g, "\n")
 
-/** Lets the binding's microtask pass. */
-export const settled = (): Promise<void> => Promise.resolve()
+/** Lets all microtasks pass, and those that they queue: one binding's may be an edit that another one hears of. */
+export const settled = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
 
 /** Shows `text` at the caret as what an input method composes, in place of what it has composed so far. */
 export async function compose(view: EditorView, text: string): Promise<void> {
