@@ -43,6 +43,7 @@ export const settled = (): Promise<void> => new Promise((resolve) => setImmediat
 export async function compose(view: EditorView, text: string): Promise<void> {
   const event = view.compositionStarted ? "compositionupdate" : "compositionstart"
   if (event === "compositionstart") composed.delete(view)
+  view.focus() // CodeMirror reads the caret from the page only where it has the focus
   view.contentDOM.dispatchEvent(new CompositionEvent(event, { data: text }))
   const before = composed.get(view) ?? ""
   const { node, offset } = view.domAtPos(view.state.selection.main.head)
