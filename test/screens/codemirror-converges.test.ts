@@ -194,7 +194,7 @@ test(`two people in one word, with input methods, undo and lost connections (${D
         case 2:
           commands.push(`${at} takes back`)
           undo(view)
-          goOn(view, one.ownIn)
+          goOn(view, one.ownIn, at)
           break
         case 3:
           commands.push("both hear what the relay has")
@@ -229,14 +229,15 @@ test(`two people in one word, with input methods, undo and lost connections (${D
 })
 
 /**
- * Puts the caret behind what is left of one's own letters, or at the end of the note: an undo of all of them may leave it
- * inside what the other person has typed, and that run would then be divided with good reason.
+ * Puts the caret behind what is left of one's own letters, or into another word for each of the two. Undo may leave it
+ * inside or at the end of what the other person has typed, and that run would then be divided with good reason.
  */
-function goOn(view: EditorView, ownIn: (value: string) => string): void {
+function goOn(view: EditorView, ownIn: (value: string) => string, person: number): void {
   const shown = view.state.doc.toString()
   let last = shown.length - 1
   while (last >= 0 && ownIn(shown[last]!) === "") last--
-  view.dispatch({ selection: { anchor: last < 0 ? shown.length : last + 1 } })
+  const other = person === 0 ? shown.indexOf("\nan") + "\nan".length : shown.length - "re".length
+  view.dispatch({ selection: { anchor: last < 0 ? other : last + 1 } })
 }
 
 /** Resolves when everything that was written on these devices is at the relay, and they have everything from there. */

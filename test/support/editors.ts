@@ -39,24 +39,38 @@ export const asShown = (value: string): string => value.replace(/\r\n?/g, "\n")
 /** Lets all microtasks pass, and those that they queue: one binding's may be an edit that another one hears of. */
 export const settled = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
 
+/** Where an input method composes, and what it has composed so far. */
+interface Composition {
+  readonly node: Text
+  readonly at: number
+  text: string
+}
+const compositions = new WeakMap<EditorView, Composition>()
+
 /** Shows `text` at the caret as what an input method composes, in place of what it has composed so far. */
 export async function compose(view: EditorView, text: string): Promise<void> {
-  const event = view.compositionStarted ? "compositionupdate" : "compositionstart"
-  if (event === "compositionstart") composed.delete(view)
-  view.focus() // CodeMirror reads the caret from the page only where it has the focus
-  view.contentDOM.dispatchEvent(new CompositionEvent(event, { data: text }))
-  const before = composed.get(view) ?? ""
-  const { node, offset } = view.domAtPos(view.state.selection.main.head)
-  if (!(node instanceof window.Text)) throw new Error("compose in a line that is not empty")
-  node.replaceData(offset - before.length, before.length, text)
-  getSelection()?.collapse(node, offset - before.length + text.length)
-  composed.set(view, text)
+  const composition = compositions.get(view) ?? beginComposition(view)
+  const { node, at } = composition
+  if (!node.isConnected) throw new Error("the editor has replaced the node in which an input method composes")
+  const type = composition.text === "" ? "compositionstart" : "compositionupdate"
+  view.contentDOM.dispatchEvent(new CompositionEvent(type, { data: text }))
+  node.replaceData(at, composition.text.length, text)
+  getSelection()?.collapse(node, at + text.length)
+  composition.text = text
   await Promise.resolve() // CodeMirror observes the mutation
 }
 
-/** What an input method has composed so far. */
-const composed = new WeakMap<EditorView, string>()
+function beginComposition(view: EditorView): Composition {
+  view.focus() // CodeMirror reads the caret from the page only where it has the focus
+  const { node, offset } = view.domAtPos(view.state.selection.main.head)
+  if (!(node instanceof window.Text)) throw new Error("compose in a line that is not empty")
+  const composition = { node, at: offset, text: "" }
+  compositions.set(view, composition)
+  return composition
+}
 
 export function endComposition(view: EditorView): void {
-  view.contentDOM.dispatchEvent(new CompositionEvent("compositionend", { data: composed.get(view) ?? "" }))
+  const { text } = compositions.get(view)!
+  compositions.delete(view)
+  view.contentDOM.dispatchEvent(new CompositionEvent("compositionend", { data: text }))
 }
