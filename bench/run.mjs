@@ -15,6 +15,7 @@ const all = [
   "open",
   "open-in-browser",
   "first-sync-in-browser",
+  "editor-in-browser",
   "relay-writes",
   "relay-fanout",
   "relay-slow-disk",

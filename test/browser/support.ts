@@ -126,6 +126,7 @@ async function addScript(pageFolder: string, name: string): Promise<void> {
     chunkNames: "[name]-[hash]",
     alias: {
       "headwater/indexeddb": source("store/indexeddb.ts"),
+      "headwater/codemirror": source("screens/codemirror.ts"),
       "headwater/testing": source("testing.ts"),
       headwater: source("index.ts"),
       "#websocket": source("sync/websocket.ts"),

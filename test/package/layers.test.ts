@@ -72,6 +72,7 @@ describe("imports point down", () => {
     expect(names).toEqual([
       ...[
         "src",
+        "src/screens",
         "src/app",
         "src/sync",
         "src/replica",
@@ -122,6 +123,11 @@ describe("imports point down", () => {
       "src/wire/chunk.ts",
       `import {\n  a,\n  b,\n} from "../replica/disk/records.ts"`,
       "imports src/replica/disk/records.ts",
+    ],
+    [
+      "src/screens/codemirror.ts",
+      `import { OpenDocument } from "../replica/open-document.ts"`,
+      "imports src/replica/open-document.ts",
     ],
     ["src/app/workspace.ts", `import { x } from "../index.ts"`, "imports a door, src/index.ts"],
     ["src/replica/replica.ts", `const a = await import("@automerge/automerge")`, "imports Automerge"],

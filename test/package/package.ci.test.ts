@@ -34,12 +34,15 @@ const run = promisify(execFile)
  *   waits that outlast a connection. Library 7,000: the folded histories and these edits.
  * - Library, 17,000 less: the type files of documents and replicas are left out.
  * - Bundle 3,000, library 5,000: entities on a screen (`collection.open`).
+ * - Library 3,000: the binding of CodeMirror (`headwater/codemirror`).
  */
 const limits = {
   /** An app's bundle for browsers with IndexedDB and a relay connection, minified and gzipped, without Automerge. */
   bundle: 82_000,
+  /** What `headwater/codemirror` adds to a page, minified and gzipped, without CodeMirror. */
+  codemirror: 2_000,
   /** The packed package of the library. */
-  library: 170_000,
+  library: 173_000,
   /** The packed package of the relay. */
   relay: 89_500,
 }
@@ -221,6 +224,24 @@ describe("in a browser", () => {
       `browser bundle without Automerge: ${outputFiles[0]!.contents.length} bytes, ${size} gzipped (limit ${limits.bundle})`,
     )
     expect(size).toBeLessThan(limits.bundle)
+  })
+
+  it("the binding of CodeMirror is small, and needs nothing but CodeMirror", async () => {
+    const { outputFiles } = await esbuild({
+      stdin: { contents: `export * from "headwater/codemirror"`, resolveDir: consumer },
+      bundle: true,
+      minify: true,
+      format: "esm",
+      external: ["@codemirror/*"],
+      write: false,
+    })
+    const code = outputFiles[0]!.text
+    console.log(`headwater/codemirror: ${gzipped(code)} bytes gzipped (limit ${limits.codemirror})`)
+    expect(gzipped(code)).toBeLessThan(limits.codemirror)
+    expect([...code.matchAll(/from"([^"]+)"/g)].map(([, from]) => from).sort()).toEqual([
+      "@codemirror/state",
+      "@codemirror/view",
+    ])
   })
 
   it("esbuild bundles it without configuration, and the first chunks contain no Automerge and no code of Node", async () => {
