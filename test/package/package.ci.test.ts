@@ -83,7 +83,7 @@ describe("the library's package", () => {
   it("exports every name on Node, and a workspace works", async () => {
     const script = `
       const names = {}
-      for (const entry of ["", "/node", "/indexeddb", "/memory", "/testing"]) names[entry] = Object.keys(await import("headwater" + entry)).sort()
+      for (const entry of ["", "/node", "/indexeddb", "/memory", "/textarea", "/testing"]) names[entry] = Object.keys(await import("headwater" + entry)).sort()
       const { collection, openWorkspace, shape, text } = await import("headwater")
       const { nodeStore } = await import("headwater/node")
       const notes = collection("notes", shape(), { fields: { body: text() } })
@@ -102,7 +102,8 @@ describe("the library's package", () => {
       "/node": ["nodeStore"],
       "/indexeddb": ["indexedDBStore"],
       "/memory": ["memoryStore"],
-      "/testing": expect.arrayContaining(["storeConformance"]),
+      "/textarea": ["bindText"],
+      "/testing": expect.arrayContaining(["liveTextConformance", "storeConformance"]),
     })
   })
 
@@ -143,10 +144,11 @@ describe("the library's package", () => {
       import { memoryStore } from "headwater/memory"
       import { nodeStore } from "headwater/node"
       import { headsOf, storeConformance } from "headwater/testing"
+      import { bindText } from "headwater/textarea"
       const notes = collection("notes", shape<{ title: string; body: string }>(), { fields: { body: text() } })
       export const open = (node: boolean) =>
         openWorkspace({ id: "w", collections: { notes }, store: node ? nodeStore("n") : memoryStore() })
-      export const others = [indexedDBStore, headsOf, storeConformance]
+      export const others = [indexedDBStore, headsOf, storeConformance, bindText]
       `,
     )
     const tsc = path.join(root, "node_modules/.bin/tsc")
