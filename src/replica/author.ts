@@ -107,7 +107,7 @@ interface EditFacts {
 }
 
 /**
- * Saves changes that an open document has made. Skips those that are saved already: the commit before may have reached
+ * Saves changes that an open document has made, whose entity is `shown`. Skips those that are saved already: the commit before may have reached
  * the disk in spite of its error. Throws `ENTITY_NOT_FOUND`, `DOCUMENT_FAILED`, `READ_ONLY`, and `CHUNK_BAD` when a change
  * depends on one that this replica does not have any more.
  */
@@ -115,16 +115,17 @@ export async function saveMade(
   replica: Replica,
   tx: Transaction,
   def: AnyDef,
-  id: string,
+  shown: Entity,
   changes: readonly Change[],
   facts: EditFacts,
 ): Promise<void> {
+  const { id } = shown
   const live = await writable(replica, tx, def, id)
   const fresh = changes.filter(({ hash }) => !live.changes.has(hash))
   if (fresh.length === 0) return
   mustWrite(tx)
   tx.touchDocument(id)
-  live.entity.apply(fresh)
+  live.entity.adopt(fresh, shown, def)
   mint(replica, tx, live, fresh, facts.fields, facts.principal)
 }
 

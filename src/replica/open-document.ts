@@ -77,7 +77,8 @@ export class OpenDocument {
     this.#principal = replica.state.principal
     this.#entity = this.#hydrate(changes)
     this.#seen = seen
-    this.#edits = new UnsavedEdits(replica, def, id, async (edits, error) => {
+    const shown = () => this.#entity
+    this.#edits = new UnsavedEdits(replica, def, shown, async (edits, error) => {
       // The replica may be closed, and its disk may fail.
       await this.#follow({ edits, error }).catch(() => this.#edits.lose(edits, error, this.fields))
     })

@@ -6,6 +6,7 @@
  * repeated when it is unknown whether it has succeeded.
  */
 import { HeadwaterError } from "../base/errors.ts"
+import type { Entity } from "../document/entity.ts"
 import type { Fields } from "../schema/draft.ts"
 import type { AnyDef } from "../schema/schema.ts"
 import type { Change } from "../wire/chunk.ts"
@@ -43,6 +44,8 @@ interface Wait {
 export class UnsavedEdits {
   readonly #replica: Replica
   readonly #def: AnyDef
+  /** Returns the entity that has the edits. */
+  readonly #shown: () => Entity
   readonly #entity: string
   /** Takes edits that can never be saved off the screen, and calls `lose` for them. */
   readonly #refused: (edits: readonly UnsavedEdit[], error: unknown) => Promise<void>
@@ -59,12 +62,13 @@ export class UnsavedEdits {
   constructor(
     replica: Replica,
     def: AnyDef,
-    entity: string,
+    shown: () => Entity,
     refused: (edits: readonly UnsavedEdit[], error: unknown) => Promise<void>,
   ) {
     this.#replica = replica
     this.#def = def
-    this.#entity = entity
+    this.#shown = shown
+    this.#entity = shown().id
     this.#refused = refused
   }
 
@@ -103,7 +107,7 @@ export class UnsavedEdits {
   flush(): void {
     for (const { changes, ...facts } of this.#edits) {
       // If this fails, `#save` meets the same error. If it succeeds, `#save` finds everything saved.
-      const save = (tx: Transaction) => saveMade(this.#replica, tx, this.#def, this.#entity, changes, facts)
+      const save = (tx: Transaction) => saveMade(this.#replica, tx, this.#def, this.#shown(), changes, facts)
       this.#replica.step([this.#entity], save).catch(() => {})
     }
   }
@@ -115,15 +119,15 @@ export class UnsavedEdits {
     for (const wait of this.#waits) wait.isTried = true
     this.#cancelRetry?.()
     this.#cancelRetry = undefined
-    const { principal } = this.#edits[0] as UnsavedEdit
-    const others = this.#edits.findIndex((edit) => edit.principal !== principal)
-    const edits = this.#edits.slice(0, others < 0 ? undefined : others)
-    const changes = edits.flatMap((edit) => edit.changes)
-    const fields = [...new Set(edits.flatMap((edit) => edit.fields))].sort()
+    let edits: readonly UnsavedEdit[] = []
     try {
-      await this.#replica.step([this.#entity], (tx) =>
-        saveMade(this.#replica, tx, this.#def, this.#entity, changes, { fields, principal }),
-      )
+      await this.#replica.step([this.#entity], (tx) => {
+        edits = this.#next() // as late as possible: the fewer edits are left over, the less has to be computed
+        const changes = edits.flatMap((edit) => edit.changes)
+        const fields = [...new Set(edits.flatMap((edit) => edit.fields))].sort()
+        const { principal = null } = edits[0] ?? {}
+        return saveMade(this.#replica, tx, this.#def, this.#shown(), changes, { fields, principal })
+      })
     } catch (error) {
       await this.#failed(error, edits)
       return
@@ -132,6 +136,12 @@ export class UnsavedEdits {
     this.#failures = 0
     this.#settle(edits)
     void this.#save()
+  }
+
+  /** Returns the edits of the first edit's principal, up to the first edit of another one. */
+  #next(): readonly UnsavedEdit[] {
+    const others = this.#edits.findIndex((edit) => edit.principal !== this.#edits[0]?.principal)
+    return this.#edits.slice(0, others < 0 ? undefined : others)
   }
 
   /** Takes edits off the list, and resolves the calls of `saved` that waited for them. */

@@ -55,7 +55,12 @@ test("the first key begins a commit, and the keys that are typed meanwhile are s
   const handle = await ws.notes.open("a")
   const body = handle.text("body")
   const before = disk.commits
-  for (const letter of "0123456789") body.splice(body.value.length, 0, letter)
+  let go = () => {}
+  disk.hold = new Promise((resolve) => (go = resolve))
+  body.splice(3, 0, "0")
+  await untilPasses(() => expect(disk.commits - before).toBe(1))
+  for (const letter of "123456789") body.splice(body.value.length, 0, letter)
+  go()
   await handle.saved()
   expect(disk.commits - before).toBe(2)
   expect(ws.notes.get("a")?.body).toBe("abc0123456789")
