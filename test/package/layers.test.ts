@@ -72,6 +72,7 @@ describe("imports point down", () => {
     expect(names).toEqual([
       ...[
         "src",
+        "src/screens",
         "src/app",
         "src/sync",
         "src/replica",
