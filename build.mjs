@@ -13,7 +13,7 @@ for (const project of ["tsconfig.build.json", "tsconfig.node.json"]) {
   const tsc = path.join(here, "node_modules/typescript/bin/tsc")
   execFileSync(process.execPath, [tsc, "-p", project], { cwd: here, stdio: "inherit" })
 }
-const doors = ["index", "testing", "store/node", "store/indexeddb", "store/memory", "screens/textarea"]
+const doors = ["index", "testing", "store/node", "store/indexeddb", "store/memory", "screens/textarea", "screens/react"]
 // Not with esbuild, because it makes a variable of every constant of a joined file, and Node then takes a tenth longer
 // for each of the first thousand new notes.
 const bundle = await rolldown({
