@@ -1,6 +1,7 @@
 import { replicaOf } from "./app/workspace.ts"
 import { haveOf } from "./replica/exchange/have-and-want.ts"
 
+export { type LiveTextFixture, liveTextConformance } from "./app/live-text-conformance.ts"
 export { type Runner, type StoreFixture, storeConformance } from "./store/conformance.ts"
 export { checkStore, type StoreStep } from "./store/model.ts"
 

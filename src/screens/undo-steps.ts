@@ -57,7 +57,7 @@ export class Steps {
   moveOver(theirs: Splices): void {
     let moved = theirs
     for (let i = this.#steps.length - 1; i >= 0; i--) {
-      const [step, after] = cross(this.#steps[i] as Splices, moved)
+      const [step, after] = cross(this.#steps[i] as Splices, moved, false)
       this.#steps[i] = step
       moved = after
     }

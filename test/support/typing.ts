@@ -47,7 +47,7 @@ function send(
   element: Field,
   kind: "InputEvent" | "CompositionEvent",
   name: string,
-  init: InputEventInit,
+  init: EventInit & { readonly inputType?: string; readonly data?: string; readonly isComposing?: boolean },
   at = 0,
 ): void {
   const window = element.ownerDocument.defaultView as typeof globalThis & Window
