@@ -85,7 +85,7 @@ export function useHandle<S, F, D>(
   const handle = useShared<Handle<S, F, D>>(collection, id, () => ({
     open: () => (collection as Collection<S, F, D>).open(id as string),
     close: (opened) => opened.close(),
-    later: queueMicrotask, // React's next effects, which may need the handle again, run before that
+    later: (f) => queueMicrotask(f), // after React's next effects, which may need the handle again
   }))
   useSyncExternalStore(handle?.subscribe ?? never, () => handle?.row, noRow)
   return handle
