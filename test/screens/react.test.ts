@@ -14,7 +14,8 @@ import { useEntity, useHandle, useRows, useStatus, useText, useWorkspace } from 
 import { act, Component, createElement, type ReactNode, StrictMode } from "react"
 import { createRoot, type Root } from "react-dom/client"
 import { renderToStaticMarkup } from "react-dom/server"
-import { afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest"
+import { afterEach, beforeAll, beforeEach, describe, expect, test, vi } from "vitest"
+import { replicaOf } from "../../src/app/workspace.ts"
 import { systemClock } from "../../src/base/env.ts"
 import { loadAutomerge } from "../../src/document/entity.ts"
 import { systemEnv } from "../../src/sync/system.ts"
@@ -56,7 +57,10 @@ afterEach(async () => {
 const show = (node: ReactNode) => act(() => root.render(createElement(StrictMode, null, node)))
 /** Lets React render until `isDone`. */
 async function settle(isDone: () => unknown): Promise<void> {
-  while (!isDone()) await act(() => new Promise((resolve) => systemClock.after(1, () => resolve(undefined))))
+  const end = systemClock.now() + 20_000
+  while (!isDone() && systemClock.now() < end)
+    await act(() => new Promise((resolve) => systemClock.after(1, () => resolve(undefined))))
+  if (!isDone()) throw new Error(`not true after 20 s: ${isDone}; the page shows ${page.innerHTML}`)
 }
 const field = (tag = "textarea") => page.querySelector(tag) as Field
 
@@ -130,6 +134,26 @@ describe("useWorkspace", () => {
     await show(null)
     passTime()
     await settle(() => seen.releases === 2)
+  })
+
+  test("another copy of the library finds the open workspace", async () => {
+    const { options, seen, passTime } = watched()
+    await show(createElement(App, { options }))
+    await settle(() => page.textContent === "open")
+    const first = ws
+    vi.resetModules()
+    const copy = await import("headwater/react")
+    expect(copy.useWorkspace).not.toBe(useWorkspace)
+    function Copy() {
+      ws = copy.useWorkspace(options)
+      return ws && "copy"
+    }
+    await show(createElement(Copy))
+    await settle(() => page.textContent === "copy")
+    expect([ws, seen]).toEqual([first, { claims: 1, releases: 0 }])
+    await show(null)
+    passTime()
+    await settle(() => seen.releases === 1)
   })
 
   test("a workspace that nobody needs any more is closed once it is open", async () => {
@@ -238,7 +262,7 @@ describe("useHandle", () => {
     count("note")
     const opened = useHandle(ws.notes, id)
     handle = opened
-    return opened && `${opened.row.title} ${opened.row.body} ${opened.deleted}`
+    return opened && `${opened.row.title} ${opened.row.body} ${opened.deleted} ${opened.unsaved.length}`
   }
 
   test("opens on mount, shows each change once, and closes on unmount", async () => {
@@ -254,19 +278,19 @@ describe("useHandle", () => {
     const spied = { ...ws, notes: { ...ws.notes, open: counted } } as Workspace<Notes>
     await show(createElement(Note, { ws: spied, id: "a" }))
     await settle(() => page.textContent !== "")
-    expect([page.textContent, opens]).toEqual(["T abc false", 1])
+    expect([page.textContent, opens]).toEqual(["T abc false 0", 1])
     const first = handle
     rendered()
     const other = await open("a")
     await act(async () => other.text("body").splice(3, 0, "d"))
     await act(() => other.saved())
-    expect(page.textContent).toBe("T abcd false")
+    expect(page.textContent).toBe("T abcd false 0")
     await act(async () => {})
     expect(rendered().note).toBeLessThanOrEqual(2) // on the screen, and as a saved row
     await act(() => ws.notes.delete("a"))
-    await settle(() => page.textContent === "T abcd true")
+    await settle(() => page.textContent === "T abcd true 0")
     await show(createElement(Note, { ws: spied, id: "b" }))
-    await settle(() => page.textContent === "U  false")
+    await settle(() => page.textContent === "U  false 0")
     const second = handle
     const edit = (one: typeof handle) => () => one?.update((draft) => void (draft.title = "V"))
     expect(edit(first)).toThrow("closed")
@@ -275,6 +299,20 @@ describe("useHandle", () => {
     expect([page.textContent, opens]).toEqual(["", 2])
     expect(edit(second)).toThrow("closed")
     await settle(() => ws.notes.get("b")?.title === "V")
+  })
+
+  test("shows edits that can never be saved", async () => {
+    const ws = await opened()
+    await ws.notes.create({ title: "T", body: "abc" }, { id: "a" })
+    await show(createElement(Note, { ws, id: "a" }))
+    await settle(() => page.textContent === "T abc false 0")
+    const replica = replicaOf(ws)
+    replica.step = () => {
+      Reflect.deleteProperty(replica, "step") // only the save of the edit is refused
+      return Promise.reject(new HeadwaterError("READ_ONLY", "you may only read"))
+    }
+    await act(async () => handle?.update((draft) => void (draft.title = "U")))
+    await settle(() => page.textContent === "T abc false 1")
   })
 
   test("an entity that is not there goes to the error boundary", async () => {
