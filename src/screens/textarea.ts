@@ -128,9 +128,12 @@ export function bindText(element: Field, text: LiveText, options: BindTextOption
     return true
   }
 
-  /** Takes the last step from `source`; what undoes that becomes a step of `target`. */
-  function step(source: Steps, target: Steps): void {
+  /** Takes a step back or forth in place of the browser, if the event asks for one. */
+  function stepBy(event: Event, isUndo: boolean, isRedo: boolean): void {
+    if (!isUndo && !isRedo) return
+    event.preventDefault()
     if (!merge() || element.readOnly) return
+    const [source, target] = isUndo ? [undo, redo] : [redo, undo]
     const mine = source.pop()
     const last = mine.at(-1)
     if (last === undefined) return
@@ -150,21 +153,16 @@ export function bindText(element: Field, text: LiveText, options: BindTextOption
 
   const listeners: Record<string, (event: InputEvent & KeyboardEvent) => void> = {
     beforeinput(event) {
-      const isUndo = event.inputType === "historyUndo"
-      if (!isUndo && event.inputType !== "historyRedo") return remember()
-      event.preventDefault()
-      step(...(isUndo ? ([undo, redo] as const) : ([redo, undo] as const)))
+      stepBy(event, event.inputType === "historyUndo", event.inputType === "historyRedo")
+      remember()
     },
     // What is pasted, dropped or cut (insertFromPaste, deleteByCut) is a step of its own.
     input: ({ timeStamp, inputType }) => void merge(timeStamp, !/From|By/.test(inputType)),
     keydown(event) {
+      if (event.altKey || event.defaultPrevented || !(event.ctrlKey || event.metaKey)) return
       const key = event.key.toLowerCase()
-      const isUndo = key === "z" && !event.shiftKey
-      const isRedo = (key === "z" && event.shiftKey) || (key === "y" && event.ctrlKey)
-      const isCommand = (event.ctrlKey || event.metaKey) && !event.altKey && !event.defaultPrevented
-      if (!isCommand || !(isUndo || isRedo)) return
-      event.preventDefault()
-      step(...(isUndo ? ([undo, redo] as const) : ([redo, undo] as const)))
+      const isZ = key === "z"
+      stepBy(event, isZ && !event.shiftKey, isZ || (key === "y" && event.ctrlKey))
     },
     compositionstart() {
       remember()

@@ -113,7 +113,9 @@ async function addScript(pageFolder: string, name: string): Promise<void> {
     chunkNames: "[name]-[hash]",
     alias: {
       "headwater/indexeddb": source("store/indexeddb.ts"),
+      "headwater/memory": source("store/memory.ts"),
       "headwater/testing": source("testing.ts"),
+      "headwater/textarea": source("screens/textarea.ts"),
       headwater: source("index.ts"),
       "#websocket": source("sync/websocket.ts"),
     },

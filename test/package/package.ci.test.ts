@@ -75,7 +75,7 @@ describe("the library's package", () => {
   it("exports every name on Node, and a workspace works", async () => {
     const script = `
       const names = {}
-      for (const entry of ["", "/node", "/indexeddb", "/memory", "/testing"]) names[entry] = Object.keys(await import("headwater" + entry)).sort()
+      for (const entry of ["", "/node", "/indexeddb", "/memory", "/textarea", "/testing"]) names[entry] = Object.keys(await import("headwater" + entry)).sort()
       const { collection, openWorkspace, shape, text } = await import("headwater")
       const { nodeStore } = await import("headwater/node")
       const notes = collection("notes", shape(), { fields: { body: text() } })
@@ -94,7 +94,8 @@ describe("the library's package", () => {
       "/node": ["nodeStore"],
       "/indexeddb": ["indexedDBStore"],
       "/memory": ["memoryStore"],
-      "/testing": expect.arrayContaining(["storeConformance"]),
+      "/textarea": ["bindText"],
+      "/testing": expect.arrayContaining(["liveTextConformance", "storeConformance"]),
     })
   })
 
@@ -136,10 +137,11 @@ describe("the library's package", () => {
       import { nodeStore } from "headwater/node"
       import { useRows } from "headwater/react" // its types need no React
       import { headsOf, storeConformance } from "headwater/testing"
+      import { bindText } from "headwater/textarea"
       const notes = collection("notes", shape<{ title: string; body: string }>(), { fields: { body: text() } })
       export const open = (node: boolean) =>
         openWorkspace({ id: "w", collections: { notes }, store: node ? nodeStore("n") : memoryStore() })
-      export const others = [indexedDBStore, useRows, headsOf, storeConformance]
+      export const others = [indexedDBStore, useRows, headsOf, storeConformance, bindText]
       `,
     )
     const tsc = path.join(root, "node_modules/.bin/tsc")
