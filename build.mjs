@@ -14,7 +14,8 @@ for (const project of ["tsconfig.build.json", "tsconfig.node.json"]) {
   execFileSync(process.execPath, [tsc, "-p", project], { cwd: here, stdio: "inherit" })
 }
 const stores = ["store/node", "store/indexeddb", "store/memory"]
-const doors = ["index", "testing", ...stores, "screens/codemirror", "screens/textarea"]
+const bindings = ["screens/codemirror", "screens/textarea", "screens/react"]
+const doors = ["index", "testing", ...stores, ...bindings]
 // Not with esbuild, because it makes a variable of every constant of a joined file, and Node then takes a tenth longer
 // for each of the first thousand new notes.
 const bundle = await rolldown({

@@ -10,6 +10,7 @@ export const alias = [
   { find: /^headwater\/indexeddb$/, replacement: source("./src/store/indexeddb.ts") },
   { find: /^headwater\/memory$/, replacement: source("./src/store/memory.ts") },
   { find: /^headwater\/codemirror$/, replacement: source("./src/screens/codemirror.ts") },
+  { find: /^headwater\/react$/, replacement: source("./src/screens/react.ts") },
   { find: /^headwater\/textarea$/, replacement: source("./src/screens/textarea.ts") },
   { find: /^headwater\/testing$/, replacement: source("./src/testing.ts") },
   { find: /^headwater-relay$/, replacement: source("./relay/index.ts") },

@@ -3,15 +3,17 @@ import type { TextSplice } from "../schema/types.ts"
 import { isHigh } from "./splices.ts"
 
 export type Field = HTMLInputElement | HTMLTextAreaElement
+/** What says whether an element is an input or a textarea. */
+export type Tag = Pick<Field, "tagName">
 
 /** Returns the text as the element shows it: a textarea has one LF for each break (HTML, "API value"), an input none. */
-export const shownIn = (element: Field, text: string): string =>
+export const shownIn = (element: Tag, text: string): string =>
   isInput(element) ? text.replace(/[\r\n]/g, "") : text.replace(/\r\n?/g, "\n")
 
-const isInput = (element: Field) => element.tagName === "INPUT"
+const isInput = (element: Tag) => element.tagName === "INPUT"
 
 /** Returns the offset in `text` of the unit that the element shows at `position`. */
-export function offsetIn(element: Field, text: string, position: number): number {
+export function offsetIn(element: Tag, text: string, position: number): number {
   let at = position
   for (const { 0: hidden, index } of text.matchAll(isInput(element) ? /[\r\n]/g : /\r\n/g)) {
     if (index + hidden.length - 1 > at) break // the last unit of `hidden` is the one that is not shown
@@ -27,7 +29,7 @@ export function offsetIn(element: Field, text: string, position: number): number
  * `caret`: the caret after the edit, which tells the places apart where one "a" of "aaa" may have been typed.
  */
 export function editOf(
-  element: Field,
+  element: Tag,
   text: string,
   before: string,
   after: string,
@@ -52,7 +54,7 @@ export function editOf(
 }
 
 /** Turns an edit of what is shown into a splice of `text`. Breaks that are not removed keep their units. */
-function inText(element: Field, text: string, start: number, end: number, typed: string): TextSplice {
+function inText(element: Tag, text: string, start: number, end: number, typed: string): TextSplice {
   const at = offsetIn(element, text, start)
   let to = end > start ? offsetIn(element, text, end - 1) + 1 : at
   if (to > at && text.startsWith("\r\n", to - 1)) to++

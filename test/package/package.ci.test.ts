@@ -143,12 +143,13 @@ describe("the library's package", () => {
       import { indexedDBStore } from "headwater/indexeddb"
       import { memoryStore } from "headwater/memory"
       import { nodeStore } from "headwater/node"
+      import { useRows } from "headwater/react" // its types need no React
       import { headsOf, storeConformance } from "headwater/testing"
       import { bindText } from "headwater/textarea"
       const notes = collection("notes", shape<{ title: string; body: string }>(), { fields: { body: text() } })
       export const open = (node: boolean) =>
         openWorkspace({ id: "w", collections: { notes }, store: node ? nodeStore("n") : memoryStore() })
-      export const others = [indexedDBStore, headsOf, storeConformance, bindText]
+      export const others = [indexedDBStore, useRows, headsOf, storeConformance, bindText]
       `,
     )
     const tsc = path.join(root, "node_modules/.bin/tsc")

@@ -10,6 +10,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest"
 const root = path.resolve(import.meta.dirname, "../..")
 const readme = readFileSync(path.join(root, "README.md"), "utf8")
 const [, quickStart = ""] = /```ts\n([\s\S]*?)```/.exec(readme) ?? []
+const [, withReact = ""] = /```tsx\n([\s\S]*?)```/.exec(readme) ?? []
 const folder = mkdtempSync(path.join(tmpdir(), "headwater-readme-"))
 const run = promisify(execFile)
 
@@ -20,7 +21,7 @@ const run = promisify(execFile)
 beforeAll(async () => {
   const [, install = ""] = /npm install (headwater .*)/.exec(readme) ?? []
   const [, ...named] = install.split(" ")
-  for (const name of named) link(name, folder)
+  for (const name of [...named, "@types/react"]) link(name, folder)
 
   const ours = path.join(folder, "node_modules/headwater")
   await build({
@@ -39,6 +40,7 @@ beforeAll(async () => {
   for (const name of Object.keys({ ...dependencies, ...optionalDependencies })) link(name, ours)
 
   writeFileSync(path.join(folder, "quick-start.ts"), quickStart)
+  writeFileSync(path.join(folder, "with-react.tsx"), withReact)
   writeFileSync(path.join(folder, "package.json"), `{ "type": "module" }`)
 })
 
@@ -51,9 +53,10 @@ function link(name: string, into: string): void {
 afterAll(() => rmSync(folder, { recursive: true, force: true }))
 
 describe("the README's quick start", () => {
-  it("compiles in a strict app", async () => {
-    const compilerOptions = { rootDir: "/", typeRoots: [path.join(root, "node_modules/@types")] }
-    const options = { extends: path.join(root, "tsconfig.json"), compilerOptions, include: ["quick-start.ts"] }
+  it("compiles in a strict app, and so does what it has for React", async () => {
+    expect(withReact).toContain("useText")
+    const compilerOptions = { rootDir: "/", jsx: "react-jsx", typeRoots: [path.join(root, "node_modules/@types")] }
+    const options = { extends: path.join(root, "tsconfig.json"), compilerOptions, include: ["*.ts", "*.tsx"] }
     writeFileSync(path.join(folder, "tsconfig.json"), JSON.stringify(options))
     const tsc = run(path.join(root, "node_modules/.bin/tsc"), ["-p", "."], { cwd: folder })
     expect(await tsc.then(({ stdout }) => stdout).catch(({ stdout }) => stdout)).toBe("")

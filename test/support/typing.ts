@@ -38,7 +38,9 @@ export function select(element: Field, start: number, end = start): void {
 function put(element: Field, text: string, remove: number): void {
   const { value } = element
   const start = (element.selectionStart ?? 0) - remove
-  element.value = value.slice(0, start) + text + value.slice(element.selectionEnd ?? 0)
+  // React puts a setter of its own in front of the element's, and takes what is set through it for the app's doing.
+  const { set } = Object.getOwnPropertyDescriptor(Object.getPrototypeOf(element), "value") as PropertyDescriptor
+  set?.call(element, value.slice(0, start) + text + value.slice(element.selectionEnd ?? 0))
   element.setSelectionRange(start + text.length, start + text.length)
 }
 
