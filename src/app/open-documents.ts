@@ -84,11 +84,19 @@ export class OpenDocuments {
   }
 }
 
-/** Throws `WASM_FAILED`: the same people who cannot load Automerge meet it, a page that is offline without the file. */
+/** The module of handles, once it is being loaded. */
+let handles: Promise<typeof import("./open-handle.ts")> | undefined
+
+/**
+ * Loads the module of handles, once; after a failure, the next call tries again. Throws `WASM_FAILED`: a page that is
+ * offline, without the file in its cache, most likely lacks Automerge's file, too.
+ */
 async function load() {
+  handles ??= import("./open-handle.ts")
   try {
-    return await import("./open-handle.ts")
+    return await handles
   } catch (cause) {
+    handles = undefined
     const message = "the library's code for open documents could not be loaded: see the cause"
     throw new HeadwaterError("WASM_FAILED", message, { cause })
   }

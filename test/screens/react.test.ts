@@ -42,6 +42,11 @@ const count = (name: string) => {
 beforeAll(async () => {
   Object.assign(globalThis, { IS_REACT_ACT_ENVIRONMENT: true })
   await loadAutomerge()
+  // Loads the code of handles, too: later, the test of another copy of the library would get that copy's code.
+  const first = await openWorkspace({ id: "first", collections: { notes }, store: memoryStore() })
+  await first.notes.create({}, { id: "a" })
+  await first.notes.open("a")
+  await first.close()
 })
 beforeEach(() => {
   page = document.body.appendChild(document.createElement("div"))

@@ -191,8 +191,8 @@ export const bugs: readonly KnownBug[] = [
     edits: [
       {
         file: "src/app/collection.ts",
-        replace: "delete: (id: string) => replica.step(",
-        by: "delete: async (id: string) => void replica.step(",
+        replace: "return replica.step([id], (tx) => remove(replica, tx, def, id))",
+        by: "void replica.step([id], (tx) => remove(replica, tx, def, id))\n      return Promise.resolve()",
       },
     ],
   },
