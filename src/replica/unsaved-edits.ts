@@ -119,7 +119,7 @@ export class UnsavedEdits {
     for (const wait of this.#waits) wait.isTried = true
     this.#cancelRetry?.()
     this.#cancelRetry = undefined
-    let edits: readonly UnsavedEdit[] = []
+    let edits = this.#next() // for a step that is refused before it runs
     try {
       await this.#replica.step([this.#entity], (tx) => {
         edits = this.#next() // as late as possible: the fewer edits are left over, the less has to be computed
